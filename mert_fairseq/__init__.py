@@ -1,0 +1,1 @@
+"""MERT pre-training as a fairseq plugin."""

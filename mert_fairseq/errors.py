@@ -1,0 +1,11 @@
+"""The project's own error class: one line that names the value, what is allowed and the command that mends it."""
+
+from hydra.errors import CompactHydraException
+
+
+class MertError(ValueError, CompactHydraException):
+    """A fault in what the user gave (file, setting, folder), not in the program.
+
+    Being a ``ValueError`` it can be caught as one; being a ``CompactHydraException`` it is shown by
+    ``fairseq-hydra-train`` as its message alone, without a traceback, and the process exits with 1.
+    """

@@ -1,0 +1,1 @@
+"""Teachers: what turns audio into the targets that the student predicts."""

@@ -1,0 +1,41 @@
+"""Package metadata of mert-fairseq; tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+CORE = [
+    "fairseq-fixed>=0.12.3.1",
+    "torch>=2.11",
+    "torchaudio>=2.11",
+    "nnAudio>=0.3.3",
+    "encodec>=0.1.1",
+    "soundfile>=0.12.1",
+    "submitit>=1.5",
+    "numpy>=2.0",
+    "safetensors>=0.4",
+    "tqdm>=4.60",
+]
+EXTRAS = {
+    "demo": ["matplotlib>=3.8"],
+    "export": ["transformers>=4.56", "onnx", "onnxruntime"],
+    "probing": ["scikit-learn", "mir_eval>=0.8", "torchmetrics"],
+    "slurm": ["hydra-submitit-launcher>=1.2"],
+    "dev": ["pytest>=8", "ruff>=0.6", "matplotlib>=3.8", "build"],
+}
+
+setup(
+    name="mert-fairseq",
+    version="0.1.0",
+    description="Pre-train MERT music models with fairseq: targets, training, resume",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["mert_fairseq", "mert_fairseq.*"]) + ["hydra_plugins.mert_fairseq_searchpath"],
+    package_dir={"hydra_plugins.mert_fairseq_searchpath": "mert_fairseq/hydra_searchpath"},
+    package_data={"mert_fairseq": ["config/*.yaml", "config/*/*.yaml"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["mert = mert_fairseq.cli.main:main"]},
+)
