@@ -9,3 +9,9 @@ class MertError(ValueError, CompactHydraException):
     Being a ``ValueError`` it can be caught as one; being a ``CompactHydraException`` it is shown by
     ``fairseq-hydra-train`` as its message alone, without a traceback, and the process exits with 1.
     """
+
+    def __init__(self, message: str):
+        # A loader process sends its traceback as the message; the user needs its last line.
+        if message.startswith("Caught ") and "Original Traceback" in message:
+            message = message.strip().rsplit("\n", 1)[-1].split(": ", 1)[-1]
+        super().__init__(message)

@@ -1,0 +1,80 @@
+"""Reading fairseq checkpoints safely, and refusing to resume from one that is not this run's."""
+
+import logging
+import pickle
+import zipfile
+from typing import Any, Dict, Iterator, List, Tuple
+
+import torch
+from torch import nn
+
+from mert_fairseq.errors import MertError
+
+logger = logging.getLogger(__name__)
+
+#: Parts of the configuration that decide what a run computes; a change is allowed, and said.
+DECISIVE = ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
+
+
+def read_checkpoint(path: str) -> Dict[str, Any]:
+    """The checkpoint's content by torch's safe loader, tensors memory-mapped.
+
+    Raises:
+        MertError: missing, truncated, not a checkpoint, or a pickle that would run code (which is not run).
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except FileNotFoundError:
+        raise MertError(f"{path}: no such checkpoint") from None
+    except pickle.UnpicklingError as error:
+        raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise MertError(
+            f"{path}: truncated or not a checkpoint ({_first_line(error)}); remove it and put the one before in its place"
+        ) from error
+    if not isinstance(state, dict) or "model" not in state:
+        raise MertError(f"{path}: not a fairseq checkpoint (no 'model' in it)")
+    return state
+
+
+def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> None:
+    """Refuses a checkpoint whose weights do not fit `model`; warns of settings that differ.
+
+    Args:
+        cfg: the present run's configuration as plain containers.
+    """
+    state = read_checkpoint(path)
+    theirs = {name: tuple(tensor.shape) for name, tensor in state["model"].items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    changed = list(_changed_settings(state.get("cfg") or {}, cfg))
+    if theirs != ours:
+        wrong = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+        settings = "; ".join(text for text in changed if text.startswith("model.")) or "see its cfg"
+        raise MertError(
+            f"{path}: made with another configuration ({len(wrong)} weights differ, first {wrong[0]}: {theirs.get(wrong[0])} there, "
+            f"{ours.get(wrong[0])} here; {settings}); give that configuration or another checkpoint.save_dir"
+        )
+    if changed:
+        logger.warning(f"the run continues with changed settings: {'; '.join(changed)}")
+
+
+def _changed_settings(theirs: Dict[str, Any], ours: Dict[str, Any]) -> Iterator[str]:
+    for part in DECISIVE:
+        before, now = dict(_flat(theirs.get(part) or {})), dict(_flat(ours.get(part) or {}))
+        for key in sorted(before.keys() & now.keys()):
+            if before[key] != now[key]:
+                yield f"{part}.{key} {before[key]} -> {now[key]}"
+
+
+def _flat(settings: Any, prefix: str = "") -> Iterator[Tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _first_line(error: BaseException) -> str:
+    lines: List[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
+    wanted = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
+    return (wanted or lines or [type(error).__name__])[0]

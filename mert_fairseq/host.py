@@ -1,0 +1,53 @@
+"""What stock fairseq lacks on current torch, applied when the package is imported; fairseq's files are not touched.
+
+- its checkpoints load with torch's safe loader (the classes they may hold are named here);
+- a wrong configuration key or a foreign checkpoint gives one line instead of a traceback.
+"""
+
+import argparse
+import functools
+import os
+
+import torch
+from fairseq.data.dictionary import Dictionary
+from fairseq.dataclass import utils as dataclass_utils
+from fairseq.trainer import Trainer
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from mert_fairseq.checkpoints import check_resumable
+from mert_fairseq.errors import MertError
+
+
+def _name_wrong_keys(merge):
+    """Wraps fairseq's merge of a config group with its data class."""
+
+    @functools.wraps(merge)
+    def merge_with_parent(dc, cfg, remove_missing=False):
+        try:
+            return merge(dc, cfg, remove_missing)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            if isinstance(error, ConfigKeyError):
+                reason += f"; allowed: {', '.join(sorted(key for key in dc.__dataclass_fields__ if key != '_name'))}"
+            raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from error
+
+    return merge_with_parent
+
+
+def _check_before_resume(load):
+    """Wraps the trainer's loading of the checkpoint it resumes from."""
+
+    @functools.wraps(load)
+    def load_checkpoint(self, filename, *args, **kwargs):
+        if os.path.isfile(filename):
+            cfg = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True) if OmegaConf.is_config(self.cfg) else {}
+            check_resumable(filename, self.get_model(), cfg)
+        return load(self, filename, *args, **kwargs)
+
+    return load_checkpoint
+
+
+torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
+dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
+Trainer.load_checkpoint = _check_before_resume(Trainer.load_checkpoint)

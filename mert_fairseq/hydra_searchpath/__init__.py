@@ -1,0 +1,24 @@
+"""Lets Hydra find the installed configs; setup.py installs this folder as `hydra_plugins.mert_fairseq_searchpath`.
+
+It must not import mert_fairseq: fairseq does that later, by the path in common.user_dir, and refuses a second copy of the name.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+
+class MertSearchPath(SearchPathPlugin):
+    """Adds the package's config folder, and the resolver ${mert_fairseq_dir:} for common.user_dir."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Called by Hydra before it composes a config."""
+        spec = importlib.util.find_spec("mert_fairseq")
+        if spec is None or not spec.submodule_search_locations:
+            return
+        folder = Path(next(iter(spec.submodule_search_locations))).resolve()
+        search_path.append("mert_fairseq", f"file://{folder / 'config'}")
+        OmegaConf.register_new_resolver("mert_fairseq_dir", lambda: str(folder), replace=True)

@@ -1,0 +1,87 @@
+"""Settings of the model; the defaults are the published 95M configuration (MERT_RVQ-VAE_CQT_95M.yaml)."""
+
+import ast
+import operator
+from dataclasses import dataclass, field
+from typing import Any, List, Sequence, Tuple, Union
+
+from fairseq.dataclass import ChoiceEnum
+from fairseq.models.hubert.hubert import HubertConfig
+from omegaconf import II
+
+from mert_fairseq.errors import MertError
+from mert_fairseq.frames import CONV_LAYERS
+
+AUTOCAST_CHOICES = ChoiceEnum(["none", "bf16", "auto"])
+
+
+@dataclass
+class MERTConfig(HubertConfig):
+    """HuBERT's settings with MERT's values, and what MERT adds."""
+
+    seed: int = field(default=II("common.seed"), metadata={"help": "seed of masks, mixup and layer drop"})
+    autocast: AUTOCAST_CHOICES = field(
+        default="none",
+        metadata={"help": "bf16: matrix products in bfloat16, parameters and losses in float32; auto: where the device has it"},
+    )
+
+    conv_feature_layers: Any = field(
+        default_factory=lambda: [list(layer) for layer in CONV_LAYERS],
+        metadata={"help": "convolution stack, a list of [channels, kernel, stride]; the published string form is accepted"},
+    )
+    feature_grad_mult: float = field(default=0.1, metadata={"help": "factor on the convolution stack's gradient; 330M: 1.0"})
+    encoder_layerdrop: float = field(default=0.05, metadata={"help": "probability of dropping a layer; 330M: 0"})
+    dropout_input: float = field(default=0.1, metadata={"help": "dropout before the mask; 330M: 0"})
+    dropout_features: float = field(default=0.1, metadata={"help": "kept for published configurations; no effect on the loss"})
+
+    final_dim: int = field(default=64, metadata={"help": "width of each codebook's projection; 330M: 128"})
+    untie_final_proj: bool = field(default=True, metadata={"help": "one projection per codebook"})
+    skip_nomask: bool = field(default=True, metadata={"help": "no loss on unmasked frames"})
+    mask_prob: float = field(default=0.8, metadata={"help": "spans started, times their length, per frame (58% end up masked)"})
+    mask_length: int = field(default=5, metadata={"help": "frames per span: 67 ms at 75 Hz"})
+
+    mixture_prob: float = field(
+        default=0.5, metadata={"help": "probability that a clip gets segments of the other clips added; <= 0 is off"}
+    )
+    inbatch_noise_augment_len_range: List[int] = field(
+        default_factory=lambda: [12_000, 24_000],
+        metadata={"help": "shortest and longest segment, samples (0.5 to 1.0 s; 330M to 1.5 s)"},
+    )
+    inbatch_noise_augment_number_range: List[int] = field(
+        default_factory=lambda: [1, 3], metadata={"help": "fewest and most segments per mixed clip, inclusive"}
+    )
+    inbatch_noise_augment_volume: float = field(default=1.0, metadata={"help": "factor on added segments"})
+
+    audio_cqt_loss_m: bool = field(default=True, metadata={"help": "predict the CQT of masked frames"})
+    audio_cqt_bins: int = field(default=336, metadata={"help": "bins of the CQT, 48 per octave"})
+    attention_relax: float = field(
+        default=-1.0,
+        metadata={"help": "published scaling inside the softmax (330M: 32); equal to plain attention, which is what runs"},
+    )
+
+
+_OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul}
+
+
+def conv_layers_of(spec: Union[str, Sequence[Sequence[int]]]) -> List[Tuple[int, int, int]]:
+    """The convolution stack as a list of (channels, kernel, stride).
+
+    Args:
+        spec: such a list, or the published string, e.g. "[(512,10,5)] + [(512,3,2)] * 4".
+    """
+    wanted = "a list of [channels, kernel, stride] with positive integers"
+    try:
+        layers = _literal(ast.parse(spec, mode="eval").body) if isinstance(spec, str) else spec
+        stack = [tuple(int(number) for number in layer) for layer in layers]
+    except (SyntaxError, ValueError, TypeError, KeyError) as error:
+        raise MertError(f"model.conv_feature_layers={spec!r}: {wanted} needed") from error
+    if not stack or any(len(layer) != 3 or min(layer) < 1 for layer in stack):
+        raise MertError(f"model.conv_feature_layers={spec!r}: {wanted} needed")
+    return stack
+
+
+def _literal(node: ast.expr):
+    """Value of an expression of lists, tuples, integers, + and *; anything else is refused."""
+    if isinstance(node, ast.BinOp):
+        return _OPERATORS[type(node.op)](_literal(node.left), _literal(node.right))
+    return ast.literal_eval(node)

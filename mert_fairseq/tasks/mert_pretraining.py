@@ -1,0 +1,112 @@
+"""The task: wires manifest, target store, data set and model. No arithmetic of its own."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, List, Optional
+
+from fairseq.tasks import register_task
+from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig, HubertPretrainingTask
+from omegaconf import II
+
+from mert_fairseq.data.manifest import read_manifest
+from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
+from mert_fairseq.data.target_store import TargetStore, read_info, shards_of, store_folder
+from mert_fairseq.errors import MertError
+from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
+from mert_fairseq.models.mert.config import conv_layers_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class MERTPretrainingConfig(HubertPretrainingConfig):
+    """HuBERT's task settings with MERT's values, and what MERT adds."""
+
+    labels: List[str] = field(
+        default_factory=lambda: ["encodec"],
+        metadata={"help": "names of the code stores LABEL_DIR/{split}.{name}; their codebooks are laid side by side"},
+    )
+    cqt_labels: Optional[str] = field(
+        default=None, metadata={"help": "name of the CQT store; null: the CQT is computed from each crop as training runs (published)"}
+    )
+    label_rate: float = field(default=float(FRAME_RATE), metadata={"help": "frames of the targets per second"})
+    sample_rate: int = field(default=SAMPLE_RATE, metadata={"help": "Hz; files at other rates are resampled on read"})
+    max_sample_size: Optional[int] = field(default=120_000, metadata={"help": "longest crop, samples (5 s; 330M: 122,880)"})
+    min_sample_size: Optional[int] = field(default=72_000, metadata={"help": "shorter files are left out, samples (3 s)"})
+    crops_per_file: int = field(
+        default=1, metadata={"help": "crops of each file per epoch; 0: as many as fit, an epoch hears about the whole corpus once"}
+    )
+    max_bad_files: int = field(default=0, metadata={"help": "damaged files tolerated (counted and listed) before training stops"})
+    seed: int = field(default=II("common.seed"), metadata={"help": "seed of crops and batches"})
+    conv_feature_layers: Any = field(
+        default=II("model.conv_feature_layers"), metadata={"help": "the model's convolution stack, for the number of frames"}
+    )
+
+
+@register_task("mert_pretraining", dataclass=MERTPretrainingConfig)
+class MERTPretrainingTask(HubertPretrainingTask):
+    """Masked prediction of codes and CQT over music."""
+
+    cfg: MERTPretrainingConfig
+
+    def __init__(self, cfg: MERTPretrainingConfig):
+        super().__init__(cfg)
+        _check_settings(cfg)
+        # Kept in every checkpoint, so that a model can be built without the labels' folder.
+        self.state.add_factory("codebook_sizes", self._read_codebook_sizes)
+
+    @property
+    def codebook_sizes(self) -> List[int]:
+        """V of each of the K codebooks, all stores together."""
+        return self.state.codebook_sizes
+
+    def _read_codebook_sizes(self) -> List[int]:
+        infos = [read_info(shards_of(store_folder(self.get_label_dir(), "train", name))[0]) for name in self.cfg.labels]
+        return [size for info in infos for size in (info.num_classes or [])]
+
+    def load_dataset(self, split: str, **kwargs) -> None:
+        """Called by fairseq; refuses missing, truncated or stale targets here, before anything is trained."""
+        manifest = read_manifest(Path(self.cfg.data) / f"{split}.tsv")
+        stores = [self._open_store(split, name, manifest, "codes") for name in self.cfg.labels]
+        cqt = None if self.cfg.cqt_labels is None else self._open_store(split, self.cfg.cqt_labels, manifest, "cqt")
+        crop = CropSettings(
+            max_samples=self.cfg.max_sample_size,
+            min_samples=self.cfg.min_sample_size,
+            per_file=self.cfg.crops_per_file,
+            random=bool(self.cfg.random_crop) and split == "train",
+            pad=bool(self.cfg.pad_audio),
+        )
+        layers = conv_layers_of(self.cfg.conv_feature_layers)
+        dataset = MERTDataset(manifest, stores, cqt, crop, layers, seed=self.cfg.seed, max_bad_files=self.cfg.max_bad_files)
+        sizes = [size for store in stores for size in store.num_classes]
+        if sizes != list(self.codebook_sizes):
+            raise MertError(f"{split}: codebooks of {sizes} entries, the model has {list(self.codebook_sizes)}; use one teacher")
+        logger.info(f"{split}: {len(manifest)} files, {manifest.hours:.2f} h, {len(dataset)} crops per epoch")
+        self.datasets[split] = dataset
+
+    def _open_store(self, split: str, name: str, manifest, kind: str) -> TargetStore:
+        return TargetStore(store_folder(self.get_label_dir(), split, name), manifest, kind, self.cfg.label_rate)
+
+    def begin_epoch(self, epoch: int, model) -> None:
+        """Lists the damaged files met so far."""
+        bad = self.datasets["train"].bad_files if "train" in self.datasets else []
+        if bad:
+            logger.warning(f"{len(bad)} damaged files left out so far: {', '.join(bad)}")
+
+
+def _check_settings(cfg: MERTPretrainingConfig) -> None:
+    """Numbers that cannot work, refused before anything is read."""
+    if cfg.sample_rate != SAMPLE_RATE or cfg.label_rate != FRAME_RATE:
+        raise MertError(
+            f"task.sample_rate={cfg.sample_rate}, task.label_rate={cfg.label_rate}: only {SAMPLE_RATE} Hz and {FRAME_RATE} Hz are "
+            "supported; files at other rates are resampled on read or by `mert manifest --convert DIR`"
+        )
+    if cfg.normalize:
+        raise MertError("task.normalize=true: MERT's audio is not normalised; set task.normalize=false")
+    if not cfg.labels:
+        raise MertError("task.labels is empty: name at least one code store, e.g. task.labels=[encodec]")
+    if not 400 <= cfg.min_sample_size <= cfg.max_sample_size:
+        raise MertError(f"need 400 <= task.min_sample_size ({cfg.min_sample_size}) <= task.max_sample_size ({cfg.max_sample_size})")
+    if cfg.crops_per_file < 0 or cfg.max_bad_files < 0:
+        raise MertError(f"task.crops_per_file ({cfg.crops_per_file}) and task.max_bad_files ({cfg.max_bad_files}) must be >= 0")

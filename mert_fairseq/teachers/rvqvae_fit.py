@@ -1,0 +1,321 @@
+"""Fit the acoustic teacher on the user's own music: autoencoder first, codebooks afterwards, in minutes on one CPU thread.
+
+Quantising from the first step collapses at this budget (every codebook to one code): untrained latents are nearly constant.
+So the phases are: a variance-preserving start; the autoencoder alone; residual k-means on a sample of its latents; a short
+fine-tuning through the quantiser that is kept only where held-out figures say so.
+"""
+
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+from mert_fairseq.errors import MertError
+from mert_fairseq.frames import HOP, SAMPLE_RATE
+from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings, nearest
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]  # phase, done, total
+
+
+class Track(Protocol):
+    """One audio file: mono float32 at 24 kHz, read by window."""
+
+    num_samples: int
+
+    def read(self, start: int, num_samples: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a teacher is fitted. With `max_seconds` None the updates alone decide and a seed gives the same weights again."""
+
+    model: RVQVAESettings = field(default_factory=RVQVAESettings)
+    updates: int = 700  # of the autoencoder alone
+    finetune_updates: int = 100  # through the quantiser; 0 leaves the phase out
+    max_seconds: Optional[float] = None  # for all phases; the autoencoder ends at 60 % of it, fine-tuning at 90 %
+    batch_size: int = 8
+    clip_s: float = 0.4
+    learning_rate: float = 1e-3  # cosine down to 0
+    waveform_weight: float = 10.0  # of the L1 of the (gained) wave beside the mel terms, each with weight 1
+    commitment_weight: float = 1.0
+    kmeans_frames: int = 50_000
+    kmeans_iterations: int = 10
+    heldout_frames: int = 12_000
+    seed: int = 1
+
+
+@dataclass
+class FitReport:
+    """Held-out figures; lists have one number per codebook."""
+
+    log_mel_l1: float = math.nan  # of the sound decoded from all codes; natural logarithm, 80 mel bands
+    constant_log_mel_l1: float = math.nan  # the same for the mean spectrum at all times
+    perplexity: List[float] = field(default_factory=list)  # exp(entropy) of the codes, at most V
+    top_share: List[float] = field(default_factory=list)  # share of the most frequent code
+    repeat_rate: List[float] = field(default_factory=list)  # share of frames with the code of the frame before
+    residual_energy: List[float] = field(default_factory=list)  # left after each codebook, over the variance of the latents
+    updates: int = 0
+    seconds: float = 0.0
+    finetune_kept: bool = False
+    finetune: Dict[str, Any] = field(default_factory=dict)  # the figures that decided
+
+    def to_dict(self) -> Dict[str, Any]:
+        return asdict(self)
+
+
+class LogMel(nn.Module):
+    """Log of the mel magnitude spectrum: wave [B, S] -> [B, num_mels, S // hop + 1]."""
+
+    def __init__(self, window: int, hop: int, num_mels: int) -> None:
+        super().__init__()
+        self.n_fft, self.hop = window, hop
+        self.register_buffer("window", torch.hann_window(window))
+        self.register_buffer("bank", melscale_fbanks(window // 2 + 1, 0.0, SAMPLE_RATE / 2, num_mels, SAMPLE_RATE).T)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        spectrum = torch.stft(wave, self.n_fft, self.hop, window=self.window, normalized=True, return_complex=True)
+        return (self.bank @ spectrum.abs()).clamp(min=1e-4).log()
+
+
+class ReconstructionLoss(nn.Module):
+    """Waveform L1 plus the L1 between log-mel spectra at three resolutions."""
+
+    def __init__(self, waveform_weight: float, gain: float) -> None:
+        super().__init__()
+        self.waveform_weight, self.gain = waveform_weight, gain
+        self.mels = nn.ModuleList(LogMel(window, window // 4, bands) for window, bands in ((512, 40), (1024, 64), (2048, 80)))
+
+    def forward(self, estimate: Tensor, wave: Tensor) -> Tensor:
+        loss = self.waveform_weight * (estimate - wave).abs().mean() * self.gain
+        return loss + sum((mel(estimate) - mel(wave)).abs().mean() for mel in self.mels)
+
+
+class ClipSampler:
+    """Random windows of the tracks, each second of music equally likely."""
+
+    def __init__(self, tracks: Sequence[Track], seed: int) -> None:
+        lengths = np.array([track.num_samples for track in tracks], dtype=np.float64)
+        self.tracks, self.share = tracks, lengths / lengths.sum()
+        self.random = np.random.default_rng(seed)
+
+    def batch(self, size: int, num_samples: int) -> Tensor:
+        """[size, num_samples]; a shorter track is filled up with zeros."""
+        clips = torch.zeros(size, num_samples)
+        for clip, index in zip(clips, self.random.choice(len(self.tracks), size, p=self.share)):
+            track = self.tracks[index]
+            start = int(self.random.integers(max(0, track.num_samples - num_samples) + 1))
+            wave = torch.as_tensor(track.read(start, min(num_samples, track.num_samples)))
+            clip[: wave.numel()] = wave
+        return clips
+
+
+def reinitialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Give every convolution weights that keep the variance (sd 1.2 / sqrt(fan-in)) and no bias.
+
+    torch's default shrinks the signal at each of some twenty layers until the latents are a constant.
+    """
+    for module in model.modules():
+        if not isinstance(module, (nn.Conv1d, nn.ConvTranspose1d)):
+            continue
+        fan_in = module.in_channels * module.kernel_size[0]
+        if isinstance(module, nn.ConvTranspose1d):
+            fan_in //= module.stride[0]  # only every stride-th tap meets an input
+        weight = torch.randn(module.weight_v.shape, generator=generator) * 1.2 / math.sqrt(fan_in)
+        with torch.no_grad():
+            module.weight_v.copy_(weight)
+            module.weight_g.copy_(weight.norm(dim=(1, 2), keepdim=True))
+            module.bias.zero_()
+
+
+def _train(
+    step: Callable[[Tensor], Tensor], parameters: List[Tensor], clips: ClipSampler, settings: FitSettings,
+    updates: int, learning_rate: float, seconds: Optional[float], progress: Callable[[int, int], None],
+) -> int:
+    """Adam with a cosine schedule over what is used up first, updates or seconds; returns the updates made."""
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.8, 0.99))
+    started, num_samples = time.monotonic(), round(settings.clip_s * SAMPLE_RATE / HOP) * HOP
+    for done in range(updates):
+        used = max(done / updates, (time.monotonic() - started) / seconds if seconds else 0.0)
+        if used >= 1.0:
+            return done
+        optimizer.param_groups[0]["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * used))
+        loss = step(clips.batch(settings.batch_size, num_samples))
+        if not torch.isfinite(loss):
+            raise MertError(f"the teacher's loss became {loss.item()} at update {done}; use a lower learning rate than {learning_rate}")
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        progress(done + 1, updates)
+    return updates
+
+
+def kmeans(points: Tensor, num_centres: int, iterations: int, generator: torch.Generator) -> Tuple[Tensor, Tensor]:
+    """Lloyd's iterations on points [N, D] -> centres [V, D] and each point's centre [N]; an empty centre is put on a far point."""
+    centres = points[_spread(points, num_centres, generator)].clone()
+    for _ in range(iterations):
+        assigned, distance = _assign(points, centres)
+        counts = torch.bincount(assigned, minlength=num_centres)
+        sums = torch.zeros_like(centres).index_add_(0, assigned, points)
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
+        dead = (counts == 0).nonzero().flatten()
+        if dead.numel():
+            centres[dead] = points[distance.topk(dead.numel()).indices]
+    return centres, _assign(points, centres)[0]
+
+
+def _spread(points: Tensor, num_centres: int, generator: torch.Generator) -> Tensor:
+    """Indices of first centres: k-means++ (Arthur and Vassilvitskii 2007) on a random part of the points."""
+    part = torch.randperm(len(points), generator=generator)[: max(8 * num_centres, 1024)]
+    sample, chosen = points[part], [0]
+    distance = (sample - sample[0]).pow(2).sum(1)
+    for _ in range(1, min(num_centres, len(part))):
+        weight = distance if distance.sum() > 0 else torch.ones_like(distance)
+        chosen.append(int(torch.multinomial(weight, 1, generator=generator)))
+        distance = torch.minimum(distance, (sample - sample[chosen[-1]]).pow(2).sum(1))
+    chosen += [0] * (num_centres - len(chosen))  # fewer points than centres: the rest coincide
+    return part[chosen]
+
+
+def _assign(points: Tensor, centres: Tensor, chunk: int = 4096) -> Tuple[Tensor, Tensor]:
+    """Nearest centre [N] and squared distance [N]; in chunks, so that the [N, V] distances are never all in memory."""
+    index = torch.cat([nearest(part, centres) for part in points.split(chunk)])
+    return index, (points - centres[index]).pow(2).sum(1)
+
+
+def fit_codebooks(
+    latents: Tensor, num_codebooks: int, size: int, iterations: int, generator: torch.Generator, progress: Callable[[int, int], None]
+) -> Tensor:
+    """Residual k-means on latents [N, D] -> codebooks [K, V, D]: each is fitted to what the ones before it left."""
+    residual, codebooks = latents.clone(), []
+    for k in range(num_codebooks):
+        centres, assigned = kmeans(residual, size, iterations, generator)
+        residual -= centres[assigned]
+        codebooks.append(centres)
+        progress(k + 1, num_codebooks)
+    return torch.stack(codebooks)
+
+
+@torch.no_grad()
+def sample_latents(model: RVQVAE, clips: ClipSampler, num_frames: int, window_s: float = 4.0, context_s: float = 0.5) -> Tensor:
+    """[num_frames, D] from random windows whose first frames, which lack context, are dropped."""
+    window, context = (round(seconds * SAMPLE_RATE / HOP) for seconds in (window_s, context_s))
+    parts, batch = [], 4
+    for _ in range(-(-num_frames // (batch * (window - context)))):
+        parts.append(model.latents(clips.batch(batch, window * HOP))[:, :, context:].transpose(1, 2).flatten(0, 1))
+    return torch.cat(parts)[:num_frames]
+
+
+@torch.no_grad()
+def measure(model: RVQVAE, clips: Sequence[Tensor]) -> FitReport:
+    """Held-out figures on clips [B, S] (each batch small enough for memory)."""
+    log_mel = LogMel(1024, HOP, 80)
+    codes, spectra, error, residual, energy = [], [], 0.0, 0.0, 0.0
+    for wave in clips:
+        latents = model.latents(wave)
+        codes.append(model.quantise(latents))
+        spectra.append(log_mel(wave))
+        error += float((log_mel(model.decode(codes[-1])) - spectra[-1]).abs().mean()) / len(clips)
+        partial = torch.stack([model.codebooks[k][codes[-1][:, k]] for k in range(model.num_codebooks)]).cumsum(0)
+        residual += (latents.transpose(1, 2) - partial).pow(2).sum((1, 2, 3))
+        energy += float((latents - latents.mean((0, 2), keepdim=True)).pow(2).sum())
+    spectrum = torch.cat(spectra)
+    constant = float((spectrum - spectrum.mean((0, 2), keepdim=True)).abs().mean())
+    return FitReport(error, constant, *_code_statistics(torch.cat(codes), model.codebook_size), (residual / energy).tolist())
+
+
+def _code_statistics(codes: Tensor, size: int) -> Tuple[List[float], List[float], List[float]]:
+    """Codes [B, K, T] -> perplexity, share of the most frequent code, repeat rate; each [K]."""
+    shares = torch.stack([torch.bincount(codes[:, k].flatten(), minlength=size) / codes[:, k].numel() for k in range(codes.shape[1])])
+    perplexity = torch.special.entr(shares).sum(1).exp()
+    repeats = (codes[..., 1:] == codes[..., :-1]).float().mean((0, 2))
+    return perplexity.tolist(), shares.max(1).values.tolist(), repeats.tolist()
+
+
+def _quantised_loss(model: RVQVAE, loss: ReconstructionLoss, commitment_weight: float) -> Callable[[Tensor], Tensor]:
+    """Loss through the fixed codebooks: gradients pass the quantiser unchanged, and latents are drawn to their codes."""
+
+    def step(wave: Tensor) -> Tensor:
+        latents = model.latents(wave)
+        with torch.no_grad():
+            quantised = model.dequantise(model.quantise(latents))
+        estimate = model.synthesise(latents + (quantised - latents).detach())
+        return loss(estimate, wave) + commitment_weight * (latents - quantised).pow(2).mean() / quantised.var()
+
+    return step
+
+
+class _Fit:
+    """One fit's model, clips and clock; `fit_rvqvae` is its table of contents."""
+
+    def __init__(self, tracks: Sequence[Track], heldout: Sequence[Track], settings: FitSettings, progress: Optional[Progress]) -> None:
+        self.settings, self.started = settings, time.monotonic()
+        self.progress = progress or (lambda phase, done, total: None)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)  # the LSTMs keep torch's own start
+            self.model = RVQVAE(settings.model)
+        reinitialise(self.model, self.generator)
+        self.clips = ClipSampler(tracks, settings.seed)
+        count, samples = -(-settings.heldout_frames // (4 * 600)), 600 * HOP
+        sampler = ClipSampler(heldout, settings.seed)
+        self.heldout = [sampler.batch(4, samples) for _ in range(count)]
+        self.loss = ReconstructionLoss(settings.waveform_weight, settings.model.input_gain)
+
+    def seconds_until(self, share: float) -> Optional[float]:
+        limit = self.settings.max_seconds
+        return None if limit is None else max(1e-3, share * limit - (time.monotonic() - self.started))
+
+    def autoencoder(self) -> int:
+        model, settings = self.model, self.settings
+        return _train(lambda wave: self.loss(model.synthesise(model.latents(wave)), wave), list(model.parameters()), self.clips,
+                      settings, settings.updates, settings.learning_rate, self.seconds_until(0.6),
+                      lambda done, total: self.progress("autoencoder", done, total))
+
+    def codebooks(self) -> None:
+        settings = self.settings
+        latents = sample_latents(self.model, self.clips, settings.kmeans_frames)
+        self.model.codebooks.copy_(fit_codebooks(
+            latents, settings.model.num_codebooks, settings.model.codebook_size, settings.kmeans_iterations, self.generator,
+            lambda done, total: self.progress("codebooks", done, total)))
+
+    def finetune(self) -> int:
+        settings = self.settings
+        step = _quantised_loss(self.model, self.loss, settings.commitment_weight)
+        return _train(step, list(self.model.parameters()), self.clips, settings, settings.finetune_updates,
+                      settings.learning_rate / 3, self.seconds_until(0.9),
+                      lambda done, total: self.progress("fine-tuning", done, total))
+
+
+def fit_rvqvae(
+    tracks: Sequence[Track], heldout: Sequence[Track], settings: FitSettings, progress: Optional[Progress] = None
+) -> Tuple[RVQVAE, FitReport]:
+    """Fit a teacher on `tracks`; every figure of the report comes from `heldout`."""
+    for name, some in (("tracks", tracks), ("heldout", heldout)):
+        if not sum(track.num_samples for track in some):
+            raise MertError(f"{name} holds no audio; allowed: at least one track; check the manifest: mert manifest AUDIO_DIR OUT")
+    fit = _Fit(tracks, heldout, settings, progress)
+    updates = fit.autoencoder()
+    fit.codebooks()
+    report = measure(fit.model, fit.heldout)
+    if settings.finetune_updates:
+        before = {name: value.clone() for name, value in fit.model.state_dict().items()}
+        tuned_updates = fit.finetune()
+        tuned = measure(fit.model, fit.heldout)
+        kept = tuned.log_mel_l1 < report.log_mel_l1 and all(a >= b for a, b in zip(tuned.perplexity, report.perplexity))
+        decision = dict(before=report.to_dict(), after=tuned.to_dict())
+        if kept:
+            report, updates = tuned, updates + tuned_updates
+        else:
+            fit.model.load_state_dict(before)
+        report.finetune_kept, report.finetune = kept, decision
+    report.updates, report.seconds = updates, time.monotonic() - fit.started
+    return fit.model.eval(), report
