@@ -4,6 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+PLUGINS = "mert_fairseq/hydra_searchpath/hydra_plugins"
 CORE = [
     "fairseq-fixed>=0.12.3.1",
     "torch>=2.11",
@@ -13,6 +14,7 @@ CORE = [
     "soundfile>=0.12.1",
     "submitit>=1.5",
     "numpy>=2.0",
+    "scipy>=1.11",
     "safetensors>=0.4",
     "tqdm>=4.60",
 ]
@@ -33,7 +35,8 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["mert_fairseq", "mert_fairseq.*"]) + ["hydra_plugins.mert_fairseq_searchpath"],
-    package_dir={"hydra_plugins.mert_fairseq_searchpath": "mert_fairseq/hydra_searchpath"},
+    # Hydra lists plugins by walking folders, which an editable install does not offer: `make setup` adds a .pth for it.
+    package_dir={"hydra_plugins.mert_fairseq_searchpath": f"{PLUGINS}/mert_fairseq_searchpath"},
     package_data={"mert_fairseq": ["config/*.yaml", "config/*/*.yaml"]},
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -6,7 +6,11 @@
 
 import argparse
 import functools
+import logging
 import os
+
+# Its import advertises an optional package at level INFO.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 import torch
 from fairseq.data.dictionary import Dictionary

@@ -192,10 +192,11 @@ class MERTDataset(FairseqDataset):
         return int(min(self.manifest.num_samples[self.row_of(index)[0]], self.crop.max_samples))
 
     def ordered_indices(self) -> np.ndarray:
-        """Items in an order drawn from (seed, epoch), longest first within it, so that batches hold equal lengths."""
-        order = np.arange(len(self))
-        if self.crop.random:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        """Items in an order drawn from (seed, epoch), longest first within it, so that batches hold equal lengths.
+
+        The first batches of a validation split are thus a fair sample of it (fairseq gives it epoch 1 every time).
+        """
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
         return order[np.argsort(-self.num_tokens_vec(order), kind="stable")]
 
 

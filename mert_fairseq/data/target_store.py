@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -225,3 +225,9 @@ class TargetStore:
                 f"{where}: code {frames[:, codebook].max()} of codebook {codebook}, 0..{self.num_classes[codebook] - 1} allowed; "
                 "delete the shard and run `mert labels` again"
             )
+
+    def blocks(self, num_frames: int) -> Iterator[np.ndarray]:
+        """All frames in order, at most `num_frames` at a time, [T, width]."""
+        for array in self._arrays:
+            for first in range(0, len(array), num_frames):
+                yield array[first : first + num_frames]

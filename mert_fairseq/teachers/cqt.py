@@ -16,7 +16,7 @@ Shape legend: B batch, S samples, T = S // hop + 1 frames, Q bins, M frames of t
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Tuple, Union
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.frames import HOP, SAMPLE_RATE
 
 CACHED_GRIDS = 4  # grid lengths kept; training needs one, validation perhaps another
-GROUP_SIZE = 2**16  # weights in a group (512 kB): measured best on CPU from 2^15 to 2^19, larger ones fall out of the cache
+GROUP_SIZE = 128  # bins times segments of a group: for clips of 5 s, 0.5 MB of weights; larger ones fall out of the CPU's cache
 GRID_STEP = 16  # grids have a multiple of this many frames, so that clips of about the same length share one
 
 
@@ -62,18 +62,14 @@ class Kernel(NamedTuple):
     length: int  # samples, zeros at the window's edge included
 
 
-class Band(NamedTuple):
-    """One kernel's spectrum on a grid, where it is not negligible."""
-
-    first: int  # frequency, as a number of the grid's bins
-    weights: np.ndarray  # complex64, from `first` on
-
-
 class Group(NamedTuple):
-    """Spectra of neighbouring bins on a grid, cut to the segments of M frequencies where any of them is not zero."""
+    """Neighbouring bins and the segments that their bands lie in. A segment is M frequencies of the grid, 75 Hz at any M."""
 
-    first_segment: int
-    weights: torch.Tensor  # complex64 [G, J, M]
+    bins: range
+    segments: range
+
+
+Grid = List[Tuple[Group, torch.Tensor]]
 
 
 @lru_cache(maxsize=2)
@@ -92,10 +88,9 @@ def kernels(config: CQTConfig) -> Tuple[Kernel, ...]:
 
 
 def num_lobes(threshold: float) -> int:
-    """Side lobes of a Hann kernel's spectrum kept on either side: the others lie under `threshold` of the peak.
+    """Side lobes of a Hann kernel's spectrum to keep on either side: the others lie under `threshold` of the peak.
 
     At x bandwidths from its centre a Hann window's spectrum is sin(pi x) / (pi x (1 - x^2)) of its peak, zero at x = 2, 3, ...
-    The cut is made at a zero: a step there would ring in time, beyond the kernel's own length.
     """
     return max(2, math.ceil((1 / (math.pi * threshold)) ** (1 / 3) - 0.5))
 
@@ -113,57 +108,50 @@ def grid_frames(num_frames: int) -> int:
         frames += 1
 
 
-def kernel_band(config: CQTConfig, index: int, frames: int, lobes: int) -> Band:
-    """Bin `index` on a grid of M = `frames`: the first frequency of its band and the weights of its product.
+def plan_groups(config: CQTConfig, lobes: int) -> List[Group]:
+    """All bins, lowest first, in groups of at most GROUP_SIZE (or one bin).
 
-    Only the band is computed, by the chirp transform, in double precision: one such bin takes 1 ms, 336 full FFTs would take
-    seconds and half a gigabyte. The weights hold everything that is constant: conjugation, sqrt(length), decimation.
+    A group keeps whole segments: what is added to a bin's band costs nothing more, as the products are dense, and halves the
+    error. Groups do not depend on M, so that every grid, and with it every block of a track, gives the same values.
+    """
+    groups: List[Group] = []
+    segment_hz, spread = config.sample_rate / config.hop, lobes / config.quality
+    for index in range(config.num_bins):
+        centre = config.frequency(index) / segment_hz
+        start, stop = math.floor(centre * (1 - spread)), math.ceil(centre * (1 + spread))
+        if groups:
+            bins, segments = groups[-1]
+            joined = Group(range(bins.start, index + 1), range(min(segments.start, start), max(segments.stop, stop)))
+            if len(joined.bins) * len(joined.segments) <= GROUP_SIZE:
+                groups[-1] = joined
+                continue
+        groups.append(Group(range(index, index + 1), range(start, stop)))
+    return groups
+
+
+def group_weights(config: CQTConfig, group: Group, frames: int) -> torch.Tensor:
+    """Spectra of a group's kernels over all its segments, complex64 [G, J, M], with everything in them that is constant.
+
+    Only these frequencies are computed, by the chirp transform, in double precision: a bin takes about 1 ms, where full FFTs
+    of all kernels would take seconds.
     """
     from scipy.signal import zoom_fft  # here: slow to import, see `kernels`
 
-    taps, offset, length = kernels(config)[index]
-    grid = frames * config.hop
-    centre, half = config.frequency(index) * grid / config.sample_rate, lobes * grid / length
-    first, stop = max(0, math.floor(centre - half)), min(math.ceil(centre + half) + 1, config.hop // 2 * frames)
-    spectrum = zoom_fft(taps.astype(np.complex128), [first, stop], m=stop - first, fs=grid)
-    turn = np.arange(first, stop) * offset % grid  # whole numbers: no rounding of large angles
-    spectrum *= np.exp(-2j * np.pi / grid * turn)
-    return Band(first, (spectrum.conj() * (math.sqrt(length) / config.hop)).astype(np.complex64))
-
-
-def segment_range(bands: Sequence[Band], frames: int) -> Tuple[int, int]:
-    """First segment of `frames` frequencies that any of the bands touches, and the one after the last."""
-    return min(band.first for band in bands) // frames, max(-(-(band.first + len(band.weights)) // frames) for band in bands)
-
-
-def pack(bands: Sequence[Band], frames: int) -> Group:
-    """Neighbouring bands side by side in one array, zeros around them."""
-    start, stop = segment_range(bands, frames)
-    weights = np.zeros((len(bands), (stop - start) * frames), np.complex64)
-    for row, band in zip(weights, bands):
-        row[band.first - start * frames :][: len(band.weights)] = band.weights
-    return Group(start, torch.from_numpy(weights).view(len(bands), stop - start, frames))
-
-
-def build_groups(config: CQTConfig, frames: int, lobes: int) -> List[Group]:
-    """All bins on a grid of `frames`, lowest first, in groups of at most GROUP_SIZE weights (or one bin)."""
-    groups: List[Group] = []
-    members: List[Band] = []
-    for index in range(config.num_bins):
-        band = kernel_band(config, index, frames, lobes)
-        start, stop = segment_range([*members, band], frames)
-        if members and (len(members) + 1) * (stop - start) * frames > GROUP_SIZE:
-            groups.append(pack(members, frames))
-            members = []
-        members.append(band)
-    return [*groups, pack(members, frames)]
+    grid, first, stop = frames * config.hop, group.segments.start * frames, group.segments.stop * frames
+    weights = np.empty((len(group.bins), len(group.segments), frames), np.complex64)
+    for row, (taps, offset, length) in zip(weights, kernels(config)[group.bins.start : group.bins.stop]):
+        spectrum = zoom_fft(taps.astype(np.complex128), [first, stop], m=stop - first, fs=grid)
+        turn = np.arange(first, stop) * offset % grid  # whole numbers: no rounding of large angles
+        spectrum *= np.exp(-2j * np.pi / grid * turn)
+        row.reshape(-1)[:] = spectrum.conj() * (math.sqrt(length) / config.hop)
+    return torch.from_numpy(weights)
 
 
 class FastCQT(torch.nn.Module):
     """Constant-Q magnitudes in the frequency domain; the same values as nnAudio's CQT, some hundred times faster on CPU.
 
-    `threshold` is where kernels are cut, relative to the peak of their spectrum. 2e-5 gives a relative error of about 3e-5 and
-    a maximum of about 4e-5 of the largest value; 1e-4 is 15 % faster with three times the error.
+    `threshold` is where kernels may be cut, relative to the peak of their spectrum. On noise 2e-5 gives a relative error of
+    1.3e-5 and at most 3e-5 of the largest value; 1e-4 is about a tenth faster with three times the error.
 
     Nothing is learned or saved: the kernels lie in a plain dict, which keeps them out of `state_dict()` and out of reach of
     `.half()` and `.to()`. They follow the wave's device. One grid length of 5 s takes 14 MB, half a second to build.
@@ -173,13 +161,14 @@ class FastCQT(torch.nn.Module):
         super().__init__()
         if not 0 < threshold < 1:
             raise MertError(f"CQT threshold {threshold} must be above 0 and below 1")
-        self.config, self.lobes = config, num_lobes(threshold)
-        top = float(config.frequency(config.num_bins - 1)) * (1 + self.lobes / config.quality)
+        self.config, lobes = config, num_lobes(threshold)
+        top = float(config.frequency(config.num_bins - 1)) * (1 + lobes / config.quality)
         if top > config.hop // 2 / config.hop * config.sample_rate:
             raise MertError(f"the top CQT bin reaches up to {top:.0f} Hz, above half of {config.sample_rate} Hz: use fewer bins")
-        if self.lobes >= config.quality:
+        if lobes >= config.quality:
             raise MertError(f"CQT threshold {threshold} is too low for bins_per_octave={config.bins_per_octave}: raise it")
-        self._grids: Dict[Tuple[int, torch.device], List[Group]] = {}
+        self.groups = plan_groups(config, lobes)
+        self._grids: Dict[Tuple[int, torch.device], Grid] = {}
 
     def __getstate__(self) -> Dict[str, Any]:
         """Copies and pickles leave the kernels out; they are built again where needed."""
@@ -200,33 +189,29 @@ class FastCQT(torch.nn.Module):
         if wave.dim() != 2 or wave.numel() == 0 or not wave.is_floating_point():
             raise MertError(f"the CQT takes a floating-point wave [B, S] with B, S >= 1, not {wave.dtype} {list(wave.shape)}")
         num_frames = wave.shape[1] // self.config.hop + 1
-        # The zeros behind the clip are as long as a kernel's half, so what wraps around the circle is zeros.
+        # Half a kernel of zeros follows the clip, so a kernel that wraps around the circle meets only zeros.
         frames = grid_frames(-(-(wave.shape[1] + self.reach) // self.config.hop))
         with torch.autocast(wave.device.type, enabled=False):
             spectrum = torch.fft.rfft(wave.float(), n=frames * self.config.hop)
             segments = spectrum[:, : self.config.hop // 2 * frames].unflatten(1, (-1, frames))  # [B, hop / 2, M]
             folded = spectrum.new_empty(len(wave), self.config.num_bins, frames)  # [B, Q, M]
-            index = 0
-            for start, weights in self._groups(frames, wave.device):
-                bins, num_segments, _ = weights.shape
-                piece = segments[:, None, start : start + num_segments]
-                torch.sum(piece * weights, 2, out=folded[:, index : index + bins])
-                index += bins
+            for (bins, span), weights in self._weights(frames, wave.device):
+                piece = segments[:, None, span.start : span.stop]
+                torch.sum(piece * weights, 2, out=folded[:, bins.start : bins.stop])
             return torch.fft.ifft(folded)[..., :num_frames].abs().transpose(1, 2).contiguous()
 
-    def _groups(self, frames: int, device: torch.device) -> List[Group]:
-        """The groups for a grid of `frames`, built at its first use; the least recently used grid is dropped."""
-        groups = self._grids.pop((frames, device), None)
-        if groups is None:
-            built = build_groups(self.config, frames, self.lobes)
-            groups = [Group(start, weights.to(device)) for start, weights in built]
-        self._grids[frames, device] = groups  # last in, so first in is least recently used
+    def _weights(self, frames: int, device: torch.device) -> Grid:
+        """The weights for a grid of `frames`, built at its first use; the least recently used grid is dropped."""
+        grid = self._grids.pop((frames, device), None)
+        if grid is None:
+            grid = [(group, group_weights(self.config, group, frames).to(device)) for group in self.groups]
+        self._grids[frames, device] = grid  # last in, so first in is least recently used
         if len(self._grids) > CACHED_GRIDS:
             self._grids.pop(next(iter(self._grids)))
-        return groups
+        return grid
 
 
-def cqt_track(wave: Union[torch.Tensor, np.ndarray], transform: FastCQT, block_frames: int = 2048) -> np.ndarray:
+def cqt_track(wave: Union[torch.Tensor, np.ndarray], transform: FastCQT, block_frames: int = 1024) -> np.ndarray:
     """A whole track of any length in bounded memory: [S] samples -> float32 array [S // hop + 1, Q].
 
     Every block of `block_frames` has a kernel's reach of the track (or of zeros) on both sides, so its frames are those of the
@@ -235,7 +220,7 @@ def cqt_track(wave: Union[torch.Tensor, np.ndarray], transform: FastCQT, block_f
     not finite, or block_frames < 1.
     """
     if wave.ndim != 1 or len(wave) == 0 or block_frames < 1:
-        raise MertError(f"cqt_track takes a wave [S], S >= 1, and block_frames >= 1, not {list(wave.shape)} and {block_frames}")
+        raise MertError(f"cqt_track takes a wave [S], S >= 1, and block_frames >= 1, not {[*wave.shape]} and {block_frames}")
     hop, margin = transform.config.hop, -(-transform.reach // transform.config.hop)
     num_frames = wave.shape[0] // hop + 1
     output = np.empty((num_frames, transform.config.num_bins), np.float32)

@@ -1,4 +1,4 @@
-"""Lets Hydra find the installed configs; setup.py installs this folder as `hydra_plugins.mert_fairseq_searchpath`.
+"""Lets Hydra find the installed configs; Hydra looks for plugins in the namespace package `hydra_plugins`, where setup.py puts this.
 
 It must not import mert_fairseq: fairseq does that later, by the path in common.user_dir, and refuses a second copy of the name.
 """

@@ -1,0 +1,53 @@
+# make demo: everything end to end; make test: lint and tests. Both set up .venv first; nothing is installed outside it.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.complete
+MUSIC ?=
+DEMO_DIR ?= demo
+
+.PHONY: setup demo test lint check benchmark clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMP)
+
+# In this order: fairseq compiles against torch and numpy; torchaudio must not pull another torch; tinysoundfont (the demo's music)
+# names a playback library that is not used and wants system headers.
+$(STAMP): setup.py constraints.txt Makefile
+	@test -n "$(PYTHON)" || { echo "make setup: no Python 3.11, 3.12 or 3.13 found; give one with PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "make setup: $(PYTHON) is not Python 3.11 to 3.13; give one with PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt torch numpy cython setuptools wheel
+	$(PIP) install -q -c constraints.txt --no-build-isolation fairseq-fixed
+	$(PIP) install -q -c constraints.txt --no-deps torchaudio
+	@$(BIN)/python -c 'import torchaudio' 2>/dev/null || $(MAKE) --no-print-directory torchaudio-without-cuda
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev,demo]"
+	$(PIP) install -q -c constraints.txt --no-deps tinysoundfont pretty_midi
+	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_paths()["purelib"], "mert_fairseq_hydra.pth").write_text(str(pathlib.Path("mert_fairseq/hydra_searchpath").resolve()) + "\n")'
+	touch $(STAMP)
+
+# PyPI's torchaudio is built for CUDA; its compiled extension is optional and cannot load beside a CPU-only torch.
+.PHONY: torchaudio-without-cuda
+torchaudio-without-cuda:
+	@for file in $(VENV)/lib/python3*/site-packages/torchaudio/lib/_torchaudio.abi3.so; do \
+	  if [ -e "$$file" ]; then mv "$$file" "$$file.needs-cuda"; fi; done
+	$(BIN)/python -c 'import torchaudio'
+
+demo: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh "$(DEMO_DIR)" "$(MUSIC)"
+
+lint: setup
+	$(BIN)/ruff check .
+
+test: lint
+	$(BIN)/python -m pytest
+
+check: test
+
+benchmark: setup
+	$(BIN)/python -m pytest -m benchmark tests/benchmarks -s
+
+clean:
+	rm -rf $(VENV) $(DEMO_DIR) build *.egg-info

@@ -1,0 +1,1 @@
+"""The `mert` command: the stages before and after training, in the order of the pipeline."""

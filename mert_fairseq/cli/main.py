@@ -1,0 +1,39 @@
+"""Entry of the `mert` command."""
+
+import argparse
+import logging
+import sys
+from typing import List, Optional
+
+from mert_fairseq.cli import labels, manifest, report, teacher
+from mert_fairseq.errors import MertError
+
+STAGES = (manifest, teacher, labels, report)  # in the order of the pipeline
+DESCRIPTION = "MERT pre-training, in order: manifest, teacher, labels, then training by fairseq-hydra-train, then report."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All stages as subcommands."""
+    parser = argparse.ArgumentParser(prog="mert", description=DESCRIPTION)
+    subparsers = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for stage in STAGES:
+        stage.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Exit code 0; 1 and one line on a fault of the input; 2 on wrong usage; 130 when interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except MertError as error:
+        print(f"mert: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("mert: interrupted; nothing written is lost, give the same command to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

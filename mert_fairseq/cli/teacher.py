@@ -1,0 +1,78 @@
+"""`mert teacher fit`: make a teacher from one's own music, without any download."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mert_fairseq.data.audio import read_audio
+from mert_fairseq.data.manifest import read_manifest
+from mert_fairseq.teachers.rvqvae_fit import FitReport, FitSettings, fit_rvqvae
+
+
+@dataclass
+class ManifestTrack:
+    """One row of a manifest, read by window."""
+
+    path: Path
+    num_samples: int
+
+    def read(self, start: int, num_samples: int) -> np.ndarray:
+        """Samples start..start+num_samples as float32."""
+        return read_audio(self.path, start, num_samples)
+
+
+def add_parser(subparsers) -> None:
+    """Adds `teacher fit rvqvae`."""
+    parser = subparsers.add_parser("teacher", help="fit a teacher on one's own music")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    fit = actions.add_parser("fit", help="fit a teacher")
+    kinds = fit.add_subparsers(dest="kind", required=True, metavar="KIND")
+    defaults = FitSettings()
+    rvqvae = kinds.add_parser("rvqvae", help="RVQ-VAE of EnCodec's architecture, minutes on a CPU")
+    rvqvae.add_argument("manifest_dir", metavar="MANIFEST_DIR", help="folder of train.tsv and valid.tsv; figures are of valid")
+    rvqvae.add_argument("out", metavar="OUT", help="folder for the teacher, for `mert labels encodec --weights OUT`")
+    rvqvae.add_argument("--updates", type=int, default=defaults.updates, help=f"of the autoencoder (default {defaults.updates})")
+    rvqvae.add_argument("--max-seconds", type=float, help="stop earlier at this time, shared among the phases (default: no limit)")
+    rvqvae.add_argument("--seed", type=int, default=defaults.seed, help=f"(default {defaults.seed})")
+    rvqvae.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    rvqvae.set_defaults(run=run_fit_rvqvae)
+
+
+def run_fit_rvqvae(args: argparse.Namespace) -> int:
+    """Fits, saves, and prints the held-out figures."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    train, valid = (_tracks(Path(args.manifest_dir) / f"{split}.tsv") for split in ("train", "valid"))
+    settings = FitSettings(updates=args.updates, max_seconds=args.max_seconds, seed=args.seed)
+    bars = {}
+
+    def progress(phase: str, done: int, total: int) -> None:
+        bar = bars.setdefault(phase, tqdm(total=total, desc=phase, disable=not sys.stderr.isatty()))
+        bar.update(done - bar.n)
+
+    model, report = fit_rvqvae(train, valid, settings, progress)
+    for bar in bars.values():
+        bar.close()
+    model.save(args.out, report.to_dict())
+    print(f"{args.out}: {report.updates} updates in {report.seconds:.0f} s")
+    _print_report(report)
+    return 0
+
+
+def _tracks(manifest_path: Path) -> List[ManifestTrack]:
+    manifest = read_manifest(manifest_path)
+    return [ManifestTrack(manifest.path(row), int(manifest.num_samples[row])) for row in range(len(manifest))]
+
+
+def _print_report(report: FitReport) -> None:
+    print(f"held-out log-mel L1 {report.log_mel_l1:.3f} (constant spectrum {report.constant_log_mel_l1:.3f})")
+    print("codebook   perplexity  top code %  same as frame before %  residual energy %")
+    rows = zip(report.perplexity, report.top_share, report.repeat_rate, report.residual_energy)
+    for codebook, (perplexity, top, repeat, residual) in enumerate(rows):
+        print(f"{codebook:8} {perplexity:12.0f} {100 * top:11.1f} {100 * repeat:23.1f} {100 * residual:18.1f}")

@@ -1,0 +1,1 @@
+"""What a run learned, against what is known without learning."""
