@@ -4,18 +4,18 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, Optional
+from typing import Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import soundfile
 
-from mert_fairseq.data.audio import AudioInfo, audio_info, read_audio
-from mert_fairseq.data.native_audio import AudioError, native_blocks, open_audio
+from mert_fairseq.data.audio import audio_info, read_audio
+from mert_fairseq.data.native_audio import AudioError, open_audio
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 
 SILENT_PEAK = 1e-4  # of full scale: -80 dBFS
-CONVERT_SAMPLES = 1 << 21  # samples at 24 kHz resampled and written at a time (87 s)
+BLOCK_SAMPLES = 1 << 19  # samples at 24 kHz read at a time (22 s)
 PCM_16_SCALE = 32_768
 UNSAFE_IN_NAMES = "\t\n\r"  # they separate fields and rows
 
@@ -56,8 +56,9 @@ def check_file(relative_path: str, settings: CheckSettings) -> FileResult:
 def _accept(relative_path: str, settings: CheckSettings) -> FileResult:
     """The row of a file; raises AudioError with the reason where it has none."""
     source = settings.audio_dir / relative_path
-    if any(letter in relative_path for letter in UNSAFE_IN_NAMES):
-        raise AudioError("the name holds a tab or a line break, which a manifest cannot; rename the file", "bad_name")
+    is_text = relative_path.encode("utf-8", "ignore").decode() == relative_path
+    if not is_text or any(letter in relative_path for letter in UNSAFE_IN_NAMES):
+        raise AudioError("the name holds a tab, a line break or bytes that are not UTF-8; rename the file", "bad_name")
     root = os.path.realpath(settings.audio_dir)
     target = os.path.realpath(source)
     if os.path.commonpath([root, target]) != root:
@@ -67,34 +68,28 @@ def _accept(relative_path: str, settings: CheckSettings) -> FileResult:
         found, least = info.num_samples / SAMPLE_RATE, settings.min_samples / SAMPLE_RATE
         raise AudioError(f"{found:.3f} s; at least {least:g} s are wanted (--min-seconds)", "too_short")
     if settings.convert_dir is None:
-        _check_sound(source, info, settings.quick)
+        _check_sound(source, info.num_samples, settings.quick)
         return FileResult(relative_path, relative_path, info.num_samples)
     # The suffix is added, not replaced: song.wav and song.mp3 become two copies whatever else is in the folder.
     row_path = relative_path + ".flac"
-    num_clipped = _convert(source, settings.convert_dir / row_path, info)
+    num_clipped = _convert(source, settings.convert_dir / row_path, info.num_samples)
     return FileResult(relative_path, row_path, info.num_samples, num_clipped=num_clipped)
 
 
-def _check_sound(source: Path, info: AudioInfo, quick: bool) -> None:
+def _check_sound(source: Path, num_samples: int, quick: bool) -> None:
     """Decode a file, or with `quick` up to its first sound; raises AudioError for damage, silence, NaN and a short file."""
-    peak, frames = 0.0, 0
-    with open_audio(source) as sound:
-        for block in native_blocks(sound):
-            frames += len(block)
-            peak = max(peak, _peak(block, source))
-            if quick and peak > SILENT_PEAK:
-                return
-    if frames < info.native_frames:
-        raise AudioError(f"{source}: {info.native_frames} frames expected, {frames} found", "truncated")
+    peak = 0.0
+    for _, wave in _blocks(source, num_samples):
+        peak = max(peak, float(np.abs(wave).max()))
+        if quick and peak > SILENT_PEAK:
+            break
     _refuse_silence(peak)
 
 
-def _peak(wave: np.ndarray, source: Path) -> float:
-    """The largest absolute sample of a block; raises AudioError where one is NaN or infinite."""
-    peak = float(np.abs(wave).max())
-    if not np.isfinite(peak):
-        raise AudioError(f"{source}: a sample is NaN or infinite; finite samples were expected", "non_finite")
-    return peak
+def _blocks(source: Path, num_samples: int) -> Iterator[Tuple[int, np.ndarray]]:
+    """(place, wave [up to BLOCK_SAMPLES]) of the file at 24 kHz: what training hears, so noise above 12 kHz is silence."""
+    for start in range(0, num_samples, BLOCK_SAMPLES):
+        yield start, read_audio(source, start, min(BLOCK_SAMPLES, num_samples - start))
 
 
 def _refuse_silence(peak: float) -> None:
@@ -102,23 +97,16 @@ def _refuse_silence(peak: float) -> None:
         raise AudioError(f"peak {peak:.2g} of full scale; more than {SILENT_PEAK:g} (-80 dBFS) is wanted", "silent")
 
 
-def _convert(source: Path, target: Path, info: AudioInfo) -> int:
+def _convert(source: Path, target: Path, num_samples: int) -> int:
     """Copy `source` to a 24 kHz mono 16-bit FLAC and return how many samples were clipped; a complete copy is left alone."""
     status = source.stat()
-    origin = {"source_bytes": status.st_size, "source_mtime_ns": status.st_mtime_ns, "num_samples": info.num_samples}
+    origin = {"source_bytes": status.st_size, "source_mtime_ns": status.st_mtime_ns, "num_samples": num_samples}
     if target.exists():
         copied = _origin_of(target)
         if copied.items() >= origin.items():
             return int(copied["num_clipped"])
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        num_clipped = _write_copy(temporary, _sounding_blocks(source, info.num_samples), origin)
-        os.replace(temporary, target)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise MertError(f"{target}: the copy cannot be written ({error}); free space or choose another --convert folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    wave, num_clipped = _as_pcm_16(source, num_samples)
+    _write_copy(target, wave, json.dumps({**origin, "num_clipped": num_clipped}))
     return num_clipped
 
 
@@ -132,15 +120,32 @@ def _origin_of(target: Path) -> Dict[str, int]:
         raise AudioError(f"{target} exists and is no copy made by `mert manifest`; move it away", "copy_name_taken") from error
 
 
-def _sounding_blocks(source: Path, num_samples: int) -> Iterator[np.ndarray]:
-    """The file at 24 kHz block by block; raises AudioError at the end where all was silence."""
-    peak = 0.0
-    for start in range(0, num_samples, CONVERT_SAMPLES):
-        wave = read_audio(source, start, min(CONVERT_SAMPLES, num_samples - start))
-        peak = max(peak, _peak(wave, source))
-        yield wave
+def _as_pcm_16(source: Path, num_samples: int) -> Tuple[np.ndarray, int]:
+    """(the file at 24 kHz as int16 [num_samples], number of samples beyond full scale); raises AudioError for silence.
+
+    int16 n stands for n / 32768, as libsndfile reads it: a 24 kHz mono 16-bit file is copied bit for bit.
+    """
+    copy = np.empty(num_samples, np.int16)
+    peak, num_clipped = 0.0, 0
+    for start, wave in _blocks(source, num_samples):
+        peak = max(peak, float(np.abs(wave).max()))
+        num_clipped += int(np.count_nonzero(np.abs(wave) > 1))
+        scaled = np.rint(wave * PCM_16_SCALE)
+        copy[start : start + len(wave)] = np.clip(scaled, -PCM_16_SCALE, PCM_16_SCALE - 1)
     _refuse_silence(peak)
+    return copy, num_clipped
 
 
-def _write_copy(path: Path, blocks: Iterator[np.ndarray], origin: Dict[str, int]) -> int:
-    """Write blocks of samples as FLAC with `origin` in its comment; returns the number of samples beyond full scale.
+def _write_copy(target: Path, wave: np.ndarray, comment: str) -> None:
+    """Write int16 [S] as FLAC under a temporary name and rename it; raises MertError where that fails."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as sound:
+            sound.comment = comment  # before the samples: it is part of the header
+            sound.write(wave)
+        os.replace(temporary, target)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise MertError(f"{target}: the copy cannot be written ({error}); free space or change --convert") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -175,8 +175,8 @@ def _mp3_header_has_length(path: PathLike) -> bool:
             handle.seek(size, os.SEEK_CUR)
             head = handle.read(10)
         frame = head + handle.read(256)
-    match = re.search(rb"(?:Xing|Info)(.{4})", frame, re.DOTALL)
-    return bool(match) and bool(match[1][3] & 1)
+    match = re.search(rb"(?:Xing|Info)...(.)", frame, re.DOTALL)
+    return bool(match) and bool(match[1][0] & 1)  # flag: the number of frames follows
 
 
 def _count_frames(path: PathLike) -> int:
@@ -190,9 +190,7 @@ def _count_frames(path: PathLike) -> int:
         left = os.path.getsize(path) - handle.tell()
         if frames >= sound.frames and left > 8192:  # more than a last frame and a short tag
             mend = "`ffmpeg -i IN.mp3 -c copy OUT.mp3` writes one"
-            raise AudioError(
-                f"{path}: no header with its length, {left} bytes follow the estimated end; {mend}", "unknown_length"
-            )
+            raise AudioError(f"{path}: no header with its length, {left} bytes follow the estimate; {mend}", "unknown_length")
     return frames
 
 
