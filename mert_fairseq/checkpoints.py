@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import struct
 import zipfile
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -14,6 +15,10 @@ logger = logging.getLogger(__name__)
 
 #: Parts of the configuration that decide what a run computes; a change is allowed, and said.
 DECISIVE = ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
+
+#: What torch's loader has been seen to raise on damaged files, besides its own refusals.
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError)
+DAMAGED += (MemoryError, struct.error, zipfile.BadZipFile)
 
 
 def read_checkpoint(path: str) -> Dict[str, Any]:
@@ -28,12 +33,13 @@ def read_checkpoint(path: str) -> Dict[str, Any]:
         raise MertError(f"{path}: no such checkpoint") from None
     except pickle.UnpicklingError as error:
         raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise MertError(
             f"{path}: truncated or not a checkpoint ({_first_line(error)}); remove it and put the one before in its place"
         ) from error
-    if not isinstance(state, dict) or "model" not in state:
-        raise MertError(f"{path}: not a fairseq checkpoint (no 'model' in it)")
+    weights = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise MertError(f"{path}: not a fairseq checkpoint (no weights under 'model')")
     return state
 
 

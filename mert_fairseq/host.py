@@ -34,7 +34,7 @@ def _name_wrong_keys(merge):
             reason = str(error).splitlines()[0]
             if isinstance(error, ConfigKeyError):
                 reason += f"; allowed: {', '.join(sorted(key for key in dc.__dataclass_fields__ if key != '_name'))}"
-            raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from error
+            raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from None  # Hydra would print the cause too
 
     return merge_with_parent
 

@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Exit code 0; 1 and one line on a fault of the input; 2 on wrong usage; 130 when interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)  # fairseq set it up before
     args = build_parser().parse_args(argv)
     try:
         return args.run(args)

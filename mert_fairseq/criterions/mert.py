@@ -69,6 +69,9 @@ class MERTCriterion(HubertCriterion):
     def weighted_terms(self, net_output: Dict[str, object]) -> Dict[str, Tensor]:
         """The terms of the loss by name, each times its weight; means are times sample_size, as the sums over frames are."""
         sample_size = self.sample_size(net_output)
+        for setting, key, switch in (("pred_masked_weight", "codes_m", "skip_masked"), ("pred_nomask_weight", "codes_u", "skip_nomask")):
+            if getattr(self, setting) > 0 and net_output[key] is None:
+                raise MertError(f"criterion.{setting}={getattr(self, setting)} needs model.{switch}=false; or set it to 0")
         terms = {"features_pen": self.features_pen_weight * net_output["features_pen"] * sample_size}
         for weight, key in ((self.pred_masked_weight, "codes_m"), (self.pred_nomask_weight, "codes_u")):
             if weight > 0 and net_output[key] is not None:
@@ -132,6 +135,6 @@ def _log_codebook(name: str, total: Dict[str, object], count) -> None:
 def _log_code_sum(total: Dict[str, object]) -> None:
     """Cross-entropy summed over codebooks, the figure to hold against the teacher's summed entropy."""
     losses = [value for key, value in total.items() if key.startswith("loss_m_")]
-    if losses:
-        count = total["count_m_0"]
+    count = total.get("count_m_0", 0)
+    if count > 0:
         metrics.log_scalar("loss_codes_m", sum(losses) / count, count, round=4)

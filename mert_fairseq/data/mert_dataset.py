@@ -82,10 +82,11 @@ class MERTDataset(FairseqDataset):
         for store in self._stores():
             usable &= store.num_frames > 0
         skipped = len(usable) - int(usable.sum()) - too_short
-        logger.info(f"{len(usable)} files, {too_short} shorter than {self.crop.min_samples} samples, {skipped} without targets")
+        left_out = f"{too_short} shorter than {self.crop.min_samples} samples (task.min_sample_size), {skipped} without targets"
+        logger.info(f"{len(usable)} files, {left_out}")
         rows = np.flatnonzero(usable)
         if len(rows) == 0:
-            raise MertError(f"{self.manifest.root}: no file of at least {self.crop.min_samples} samples; lower task.min_sample_size")
+            raise MertError(f"{self.manifest.root}: none of {len(usable)} files can be used: {left_out}")
         fitting = np.maximum(1, num_samples[rows] // self.crop.max_samples)
         crops = fitting if self.crop.per_file == 0 else np.full(len(rows), self.crop.per_file)
         return rows, np.concatenate([[0], np.cumsum(crops)])

@@ -5,11 +5,12 @@ Measured with libsndfile 1.2.2 and soundfile 0.14 (`tests/data/test_audio.py` ho
 - soundfile seeks after every read. For MP3 that restarts the decoder, so a file read in blocks differs from the same file read
   at once, by up to 0.9 of full scale at low bit rates. `ForwardFile` never seeks behind the caller's back.
 - An MP3 frame may keep its data up to 511 bytes back ("bit reservoir"). A seek lands on the right sample, but the first frames
-  decode wrongly; decoding starts `PREROLL` earlier, and what comes before the window is thrown away.
+  decode wrongly; decoding starts `MP3_PREROLL` earlier, and what comes before the window is thrown away.
 - The length of an MP3 without a Xing/Info header is an estimate from the first frames (four times too long, once, for a
   variable bit rate). Such a file is decoded once to count its samples.
 - A Vorbis seek into the last Ogg page lands late by as many samples as the encoder trimmed off the end (879 in one of
   41 tracks). Decoding starts before that page.
+- Opus in Ogg decodes to slightly other numbers after a seek (4e-3), however far back: it is decoded from its beginning.
 - Pages behind the one that ends an Ogg stream are counted but not decoded (one track of 41 has them).
 - A WAV or Ogg cut short reports its remaining length as if nothing were missing.
 """
@@ -26,9 +27,7 @@ from mert_fairseq.errors import MertError
 
 PathLike = Union[str, "os.PathLike[str]"]
 
-#: Frames of the file decoded before a window, by subtype. MP3: 96 frames of 576 samples, as the smallest frame (24 bytes at
-#: 8 kbit/s, stereo) carries 3 bytes of a reservoir of 255. Opus: RFC 7845 asks for 80 ms; one second leaves no trace.
-PREROLL = {"MPEG_LAYER_III": 96 * 576, "OPUS": 48_000}
+MP3_PREROLL = 96 * 576  # frames decoded before a window: at 8 kbit/s stereo, a frame of 576 holds 3 bytes of a reservoir of 255
 VORBIS_BLOCK = 8192  # samples; the longest block of a Vorbis stream, whose second half needs the block before
 OGG_PAGE_BYTES = 65_307  # the longest Ogg page
 BLOCK_FRAMES = 1 << 18  # frames decoded at a time, so that memory does not grow with the number of channels
@@ -121,11 +120,14 @@ def native_length(sound: ForwardFile) -> int:
 
 def _safe_start(sound: ForwardFile, start: int) -> int:
     """The frame from which decoding forward gives exact samples at `start`."""
-    begin = start - PREROLL.get(sound.subtype, 0)
+    if sound.format == "MP3":
+        return max(0, start - MP3_PREROLL)
+    if sound.subtype == "OPUS":
+        return 0
     if sound.format == "OGG" and start:
         tail = _ogg_tail(sound.name)
-        begin = min(begin, sound.frames - tail.behind - tail.last_page - VORBIS_BLOCK)
-    return max(0, begin)
+        return max(0, min(start, sound.frames - tail.behind - tail.last_page - VORBIS_BLOCK))
+    return start
 
 
 def _ogg_length(sound: ForwardFile) -> int:
@@ -180,11 +182,7 @@ def _mp3_header_has_length(path: PathLike) -> bool:
 
 
 def _count_frames(path: PathLike) -> int:
-    """Decode a file to its end and count its frames.
-
-    libsndfile stops at its estimate of an MP3's length: where much of the file is left then, the length stays unknown and the
-    file is refused.
-    """
+    """Decode a file to its end and count its frames; raises AudioError where libsndfile stops at too short an estimate."""
     with open(path, "rb") as handle, ForwardFile(handle) as sound:
         frames = sum(map(len, native_blocks(sound)))
         left = os.path.getsize(path) - handle.tell()

@@ -22,6 +22,7 @@ from mert_fairseq.errors import MertError
 FORMAT = "mert-target-store"
 VERSION = 1
 DTYPES = {"codes": "uint16", "cqt": "float16"}
+MAKE_AGAIN = "run `mert labels` again"
 
 
 @dataclass
@@ -68,10 +69,10 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
         info: `frames` and `data_sha256` are filled in here.
         arrays: one array per manifest row covered, in order; an empty one [0, width] marks a bad file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     dtype, digest, info.frames = np.dtype(DTYPES[info.kind]), hashlib.sha256(), []
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as out:
             _write_header(out, dtype, 0, info.width)
             for array in arrays:
@@ -85,12 +86,15 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
             out.flush()
             os.fsync(out.fileno())
         info.data_sha256 = digest.hexdigest()
+        path.with_suffix(".json").unlink(missing_ok=True)  # of an array that was there: it must not describe the new one
         os.replace(temporary, path)
         _write_json(path.with_suffix(".json"), info)
     except OSError as error:
-        raise MertError(f"{path}: cannot be written ({error.strerror}); make room or pick another folder and run again") from error
+        mend = "make room or pick another folder and run again"
+        raise MertError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
 
 
 def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
@@ -116,29 +120,41 @@ def read_info(path: Path) -> ShardInfo:
     side = path.with_suffix(".json")
     try:
         content = json.loads(side.read_text(encoding="utf-8"))
-        known = {key: value for key, value in content.items() if key in ShardInfo.__dataclass_fields__}
-        info = ShardInfo(**known)
+        info = ShardInfo(**{key: value for key, value in content.items() if key in ShardInfo.__dataclass_fields__})
+        _check_types(info)
     except FileNotFoundError:
         raise MertError(f"{side}: missing; make the shard with `mert labels`") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
-        raise MertError(f"{side}: not the description of a shard ({error}); delete it and run `mert labels` again") from None
+    except OSError as error:
+        raise MertError(f"{side}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise MertError(f"{side}: not the description of a shard ({error}); delete it and {MAKE_AGAIN}") from None
     if (info.format, info.version) != (FORMAT, VERSION):
-        raise MertError(f"{side}: format {info.format!r} version {info.version}, this program reads {FORMAT!r} version {VERSION}")
+        found = f"format {info.format!r} version {info.version}"
+        raise MertError(f"{side}: {found}, this program reads {FORMAT!r} version {VERSION}; delete the folder and {MAKE_AGAIN}")
     return info
+
+
+def _check_types(info: ShardInfo) -> None:
+    """Raises ValueError or TypeError for values of an edited or garbled JSON that arithmetic would trip over."""
+    sizes = [] if info.num_classes is None else list(info.num_classes)
+    if not all(isinstance(number, int) and number >= 0 for number in [*info.rows, *info.frames, *sizes, info.width]):
+        raise ValueError("rows, frames, num_classes and width must be whole numbers")
+    if info.kind not in list(DTYPES) or len(info.rows) != 2 or (info.kind == "codes" and len(sizes) != info.width):
+        raise ValueError(f"kind {info.kind!r}, rows {info.rows}, width {info.width}, num_classes {info.num_classes}")
 
 
 def open_array(path: Path, info: ShardInfo) -> np.ndarray:
     """The shard's array, memory-mapped, after its size, type and shape were compared with its JSON."""
-    mend = "delete it and run `mert labels` again"
+    mend = f"delete it and {MAKE_AGAIN}"
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise MertError(f"{path}: missing; {mend}") from None
+        raise MertError(f"{path}: missing; {MAKE_AGAIN}") from None
     except (ValueError, OSError, EOFError) as error:
         raise MertError(f"{path}: truncated or damaged ({error}); {mend}") from None
     expected = (sum(info.frames), info.width)
-    if array.shape != expected or array.dtype != DTYPES.get(info.kind):
-        raise MertError(f"{path}: holds {array.shape} {array.dtype}, its JSON says {expected} {DTYPES.get(info.kind)}; {mend}")
+    if array.shape != expected or array.dtype != DTYPES[info.kind]:
+        raise MertError(f"{path}: holds {array.shape} {array.dtype}, its JSON says {expected} {DTYPES[info.kind]}; {mend}")
     return array
 
 
@@ -184,12 +200,15 @@ class TargetStore:
         self._check_same_teacher(infos)
 
     def _check_shard(self, path: Path, info: ShardInfo, shard: int, frame_rate: float) -> None:
-        rows = shard_rows(len(self.manifest), shard, len(self.paths))
         if info.kind != self.kind:
             raise MertError(f"{path}: holds {info.kind}, {self.kind} wanted; check task.labels and task.cqt_labels")
+        again = f"delete the folder and {MAKE_AGAIN}"
         if info.frame_rate != frame_rate:
-            raise MertError(f"{path}: {info.frame_rate} frames per second, the task's label_rate is {frame_rate}; make it again")
-        stale = "it belongs to another manifest; delete the folder and run `mert labels` again"
+            raise MertError(f"{path}: {info.frame_rate} frames per second, the task's label_rate is {frame_rate}; {again}")
+        stale = f"it belongs to another manifest; {again}"
+        if len(self.paths) > len(self.manifest):
+            raise MertError(f"{path}: one of {len(self.paths)} shards, the manifest has {len(self.manifest)} rows: {stale}")
+        rows = shard_rows(len(self.manifest), shard, len(self.paths))
         if tuple(info.rows) != rows or len(info.frames) != rows[1] - rows[0]:
             raise MertError(f"{path}: covers rows {list(info.rows)}, this manifest needs {list(rows)}: {stale}")
         if info.manifest_sha256 != self.manifest.rows_hash(*rows):
@@ -223,7 +242,7 @@ class TargetStore:
             codebook = int((frames.max(axis=0) >= self.num_classes).argmax())
             raise MertError(
                 f"{where}: code {frames[:, codebook].max()} of codebook {codebook}, 0..{self.num_classes[codebook] - 1} allowed; "
-                "delete the shard and run `mert labels` again"
+                f"delete the shard and {MAKE_AGAIN}"
             )
 
     def blocks(self, num_frames: int) -> Iterator[np.ndarray]:

@@ -73,6 +73,7 @@ def write_labels(
     Raises:
         MertError: after all the rest is done, if more files were damaged than allowed; each is named.
     """
+    _refuse_other_division(folder, num_shards)
     bad: List[str] = []
     written = 0
     for shard in shards:
@@ -81,30 +82,44 @@ def write_labels(
         if _complete(path, info):
             advance(int(manifest.num_samples[slice(*info.rows)].sum()))
             continue
-        known_bad = len(bad)
-        arrays = _label_rows(manifest, labeller, info, bad, allow_bad, advance)
-        if len(bad) <= allow_bad:
-            write_shard(path, info, arrays)
+        try:
+            write_shard(path, info, _label_rows(manifest, labeller, info, bad, allow_bad, advance))
             written += 1
-        elif len(bad) > known_bad:
+        except _TooManyBad:
             logger.error(f"{path.name} not written")
     if len(bad) > allow_bad:
         raise MertError(f"{len(bad)} damaged files ({allow_bad} allowed by --allow-bad): {'; '.join(bad)}")
     return written
 
 
+class _TooManyBad(Exception):
+    """A shard has damaged files that are not allowed; what was written of it is given up."""
+
+
+def _refuse_other_division(folder: Path, num_shards: int) -> None:
+    """Shards of two divisions in one folder cannot be read; said before hours of work rather than after."""
+    others = [path for path in folder.glob("shard-*-of-*.json") if path.stem.rsplit("-", 1)[1] != f"{num_shards:05d}"]
+    if others:
+        mend = "give the same --nshard or delete the folder"
+        raise MertError(f"{folder}: holds {min(others).stem}, --nshard {num_shards} given; {mend}")
+
+
 def _label_rows(manifest, labeller, info, bad, allow_bad, advance) -> Iterator[np.ndarray]:
-    """All rows of a shard; computed before the first is given out if a damaged file must stop the shard."""
-    arrays = []
+    """The rows of a shard, one in memory at a time; raises _TooManyBad behind the last one, when all damaged ones are known."""
+    limit = max(allow_bad, len(bad))  # a damaged file of an earlier shard does not stop this one
     for row in range(*info.rows):
         try:
-            arrays.append(labeller.label(read_audio(manifest.path(row))))
+            wave = read_audio(manifest.path(row))
         except AudioError as error:
             bad.append(f"row {row}: {error}")
             info.notes.setdefault("bad_rows", {})[str(row)] = str(error)
-            arrays.append(np.zeros((0, labeller.width)))
+            yield np.zeros((0, labeller.width))
+        else:
+            if len(bad) <= limit:
+                yield labeller.label(wave)
         advance(int(manifest.num_samples[row]))
-    return iter(arrays)
+    if len(bad) > limit:
+        raise _TooManyBad
 
 
 def _describe(manifest: Manifest, labeller: Labeller, shard: int, num_shards: int) -> ShardInfo:
@@ -125,7 +140,7 @@ def _describe(manifest: Manifest, labeller: Labeller, shard: int, num_shards: in
 
 def _complete(path: Path, wanted: ShardInfo) -> bool:
     """Whether the shard is there; refuses one of another teacher or manifest rather than mixing or overwriting it."""
-    if not path.with_suffix(".json").is_file():
+    if not (path.is_file() and path.with_suffix(".json").is_file()):
         return False
     present = read_info(path)
     for key in ("kind", "teacher", "weights_sha256", "manifest_sha256", "num_classes", "settings"):

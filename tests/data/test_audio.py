@@ -238,7 +238,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 
 def test_a_rate_without_common_factor_is_refused(tmp_path):
     path = write(tmp_path / "a.wav", music(5000, 44_101), 44_101)
-    with pytest.raises(AudioError, match="44101 Hz .* ffmpeg") as caught:
+    with pytest.raises(AudioError, match="44101 Hz .*`ffmpeg") as caught:
         audio_info(path)
     assert caught.value.reason == "unsupported_rate"
 

@@ -36,7 +36,8 @@ def code_logits(projected: Tensor, label_embs: Tensor, temperature: float) -> Te
     Returns:
         [M, V + 4].
     """
-    return F.normalize(projected.float(), dim=-1) @ F.normalize(label_embs.float(), dim=-1).t() / temperature
+    with torch.autocast(projected.device.type, enabled=False):  # whatever the caller, fairseq's amp among them, has switched on
+        return F.normalize(projected.float(), dim=-1) @ F.normalize(label_embs.float(), dim=-1).t() / temperature
 
 
 def predict_codes(

@@ -60,6 +60,19 @@ class MERTConfig(HubertConfig):
     )
 
 
+def check_settings(cfg: MERTConfig) -> None:
+    """Refuses settings inherited from HuBERT that would be ignored or fail, and bounds that are the wrong way round."""
+    for name in ("mask_channel_prob", "target_glu", "no_mask_overlap"):  # the last one fails in fairseq on numpy >= 1.24
+        if getattr(cfg, name):
+            raise MertError(f"model.{name}={getattr(cfg, name)} is not supported; leave it at {type(getattr(cfg, name))()}")
+    if cfg.mask_selection == "uniform":  # fails in fairseq: a method that numpy's generators do not have
+        raise MertError("model.mask_selection=uniform is not supported; use static, normal or poisson")
+    for name, lowest in (("inbatch_noise_augment_len_range", 1), ("inbatch_noise_augment_number_range", 0)):
+        bounds = list(getattr(cfg, name))
+        if len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1]:
+            raise MertError(f"model.{name}={bounds}: [least, most] needed, from {lowest}")
+
+
 _OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul}
 
 
@@ -72,10 +85,10 @@ def conv_layers_of(spec: Union[str, Sequence[Sequence[int]]]) -> List[Tuple[int,
     wanted = "a list of [channels, kernel, stride] with positive integers"
     try:
         layers = _literal(ast.parse(spec, mode="eval").body) if isinstance(spec, str) else spec
-        stack = [tuple(int(number) for number in layer) for layer in layers]
-    except (SyntaxError, ValueError, TypeError, KeyError) as error:
+        stack = [tuple(layer) for layer in layers]
+    except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise MertError(f"model.conv_feature_layers={spec!r}: {wanted} needed") from error
-    if not stack or any(len(layer) != 3 or min(layer) < 1 for layer in stack):
+    if not stack or any(len(layer) != 3 or any(type(number) is not int or number < 1 for number in layer) for layer in stack):
         raise MertError(f"model.conv_feature_layers={spec!r}: {wanted} needed")
     return stack
 

@@ -26,8 +26,10 @@ class CQTHead(nn.Module):
         magnitudes = stored if stored is not None else self.transform(clean.float())
         if magnitudes.size(-1) != self.num_bins:
             raise MertError(f"CQT targets have {magnitudes.size(-1)} bins, model.audio_cqt_bins is {self.num_bins}")
+        if magnitudes.size(1) < num_frames:
+            raise MertError(f"CQT targets have {magnitudes.size(1)} frames, the clips have {num_frames}; run `mert labels cqt` again")
         return magnitudes[:, :num_frames].float()
 
     def forward(self, masked: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error over frames and bins; masked [M, D], targets [M, Q]."""
-        return F.mse_loss(self.fc(masked).float(), targets)
+        """Mean squared error over frames and bins, 0 for no frames; masked [M, D], targets [M, Q]."""
+        return F.mse_loss(self.fc(masked).float(), targets, reduction="sum") / max(1, targets.numel())

@@ -53,6 +53,8 @@ def draw_span_mask(cfg, shape, padding_mask: Optional[Tensor], ids: Tensor, upda
             epoch=update,
             indices=ids.cpu(),
         )
+        if not indices.any():
+            raise ValueError("no frame is masked")
     except ValueError as error:
         raise MertError(
             f"clips of {shape[1]} frames cannot be masked with spans of {cfg.mask_length} at mask_prob {cfg.mask_prob} ({error}); "

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.models.mert.code_prediction import CodePrediction, predict_codes
-from mert_fairseq.models.mert.config import MERTConfig, conv_layers_of
+from mert_fairseq.models.mert.config import MERTConfig, check_settings, conv_layers_of
 from mert_fairseq.models.mert.cqt_head import CQTHead
 from mert_fairseq.models.mert.masking import SpanMask, as_span_mask, draw_span_mask
 from mert_fairseq.models.mert.noise_mixup import noise_mixup
@@ -35,6 +35,7 @@ class MERTModel(HubertModel):
     """
 
     def __init__(self, cfg: MERTConfig, task_cfg, codebook_sizes: List[int]):
+        check_settings(cfg)
         self.conv_layers = conv_layers_of(cfg.conv_feature_layers)
         # HuBERT wants the stack as a string and anything with a length as a dictionary.
         super().__init__(_with_conv_string(cfg, self.conv_layers), task_cfg, [range(NUM_SPECIALS + v) for v in codebook_sizes])
@@ -84,7 +85,8 @@ class MERTModel(HubertModel):
         """
         ids = torch.arange(len(source)) if ids is None else ids
         with self._autocast(source.device):
-            wave = noise_mixup(source, self.cfg, ids, self.num_updates) if self.training and mask else source
+            mixed = self.training and mask and not features_only
+            wave = noise_mixup(source, self.cfg, ids, self.num_updates) if mixed else source
             features = self.forward_features(wave.to(self.mask_emb.dtype))
             if target_list is not None:
                 features, target_list = self.forward_targets(features, target_list)
@@ -94,6 +96,8 @@ class MERTModel(HubertModel):
             x = self._encode(x, padding_mask, output_layer)
         if features_only:
             return {"x": x, "padding_mask": padding_mask, "features": features}
+        if span_mask is None:
+            raise MertError(f"nothing is masked (model.mask_prob={self.cfg.mask_prob}, mask={mask}): no loss without masked frames")
         return {
             "codes_m": None if self.skip_masked else self._predict_codes(x, target_list, span_mask.masked),
             "codes_u": None if self.skip_nomask else self._predict_codes(x, target_list, span_mask.unmasked),

@@ -1,0 +1,99 @@
+"""Faults of the input, given to the real command: one clear line, exit code 1, nothing trained."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import training_runs as runs
+
+ONE_UPDATE = ["optimization.max_update=1", "dataset.num_workers=0", "dataset.disable_validation=true"]
+
+
+class Payload:
+    """A pickle that would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    return runs.build_corpus(tmp_path_factory.mktemp("corpus"), num_train=2, num_valid=1)
+
+
+@pytest.fixture
+def corpus(pristine, tmp_path):
+    copy = shutil.copytree(pristine, tmp_path / "corpus")
+    for manifest in (copy / "manifest").glob("*.tsv"):
+        manifest.write_text(manifest.read_text().replace(str(pristine), str(copy), 1))
+    return copy
+
+
+def refusal(corpus, run_dir, *overrides) -> str:
+    """The one line that the command says."""
+    result = runs.train(corpus, run_dir, *ONE_UPDATE, *overrides)
+    assert result.returncode == 1, result.stderr[-2000:]
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line]
+    framed = lines.index(next(line for line in lines if line.startswith("Error executing job with overrides")))
+    _, line, hint = lines[framed:]  # ours stands alone between Hydra's two
+    assert hint.startswith("Set the environment variable HYDRA_FULL_ERROR")
+    return line
+
+
+def train_shard(corpus, suffix):
+    return corpus / "labels" / "train.encodec" / f"shard-00000-of-00001{suffix}"
+
+
+def test_missing_labels(corpus, tmp_path):
+    shutil.rmtree(corpus / "labels" / "train.encodec")
+    line = refusal(corpus, tmp_path / "run")
+    assert "train.encodec" in line and "mert labels" in line
+
+
+def test_truncated_labels(corpus, tmp_path):
+    shard = train_shard(corpus, ".npy")
+    shard.write_bytes(shard.read_bytes()[:-100])
+    line = refusal(corpus, tmp_path / "run")
+    assert str(shard.name) in line and "truncated" in line and "mert labels" in line
+
+
+def test_code_out_of_range(corpus, tmp_path):
+    for split in ("train", "valid"):
+        path = corpus / "labels" / f"{split}.encodec" / "shard-00000-of-00001.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "num_classes": [4, 4, 4]}))
+    line = refusal(corpus, tmp_path / "run")
+    assert "codebook" in line and "0..3 allowed" in line
+
+
+def test_audio_that_is_gone(corpus, tmp_path):
+    for path in (corpus / "audio").glob("train*.flac"):
+        path.unlink()
+    line = refusal(corpus, tmp_path / "run", "dataset.num_workers=1")
+    assert "train" in line and ".flac" in line
+
+
+def test_unknown_configuration_key(corpus, tmp_path):
+    line = refusal(corpus, tmp_path / "run", "+model.mask_probability=0.5")
+    assert "mask_probability" in line and "mask_prob" in line
+
+
+def test_checkpoint_of_another_configuration(corpus, tmp_path):
+    assert runs.train(corpus, tmp_path / "run", *ONE_UPDATE).returncode == 0
+    kept = (tmp_path / "run" / "checkpoints" / "checkpoint_last.pt").read_bytes()
+    line = refusal(corpus, tmp_path / "run", "model.encoder_embed_dim=64")
+    assert "checkpoint_last.pt" in line and "encoder_embed_dim 32 -> 64" in line
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint_last.pt").read_bytes() == kept
+
+
+def test_checkpoint_that_would_run_code_is_refused_unexecuted(corpus, tmp_path):
+    checkpoints = tmp_path / "run" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    torch.save({"model": {}, "extra": Payload(tmp_path / "executed")}, checkpoints / "checkpoint_last.pt")
+    line = refusal(corpus, tmp_path / "run")
+    assert "checkpoint_last.pt" in line and "refused" in line
+    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,323 @@
+"""From recordings to stores with made-up teachers: reruns, damaged files, other teachers, and the check of a whole store."""
+
+import json
+import logging
+import weakref
+
+import numpy as np
+import pytest
+
+from mert_fairseq.data.target_store import TargetStore, read_info, shard_path
+from mert_fairseq.errors import MertError
+from mert_fairseq.frames import num_code_frames
+from mert_fairseq.teachers.labelling import Labeller, encodec_labeller, write_labels
+from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings
+from mert_fairseq.teachers.store_check import check_store
+
+LENGTHS = (3200, 6401, 320, 12_800, 960, 321, 4000)
+
+
+class Teacher:
+    """Codes (frame, row) of a made-up recording, told from its first sample; counts what it was asked for."""
+
+    def __init__(self):
+        self.rows, self.given = [], []
+
+    def label(self, wave):
+        row, start = divmod(round(float(wave[0]) * 2**24), 2**20)
+        assert start == 0 and len(wave) == LENGTHS[row]  # the whole recording
+        assert all(array() is None for array in self.given[:-1])  # only the row before is still in memory
+        frames = np.arange(num_code_frames(len(wave)))
+        codes = np.stack([frames, np.full_like(frames, row)], axis=1)
+        self.rows.append(row)
+        self.given.append(weakref.ref(codes))
+        return codes
+
+    def labeller(self, **changes):
+        values = dict(kind="codes", teacher="maker", width=2, label=self.label, num_classes=[1000, 16], settings={"gain": 0.5})
+        return Labeller(**{**values, **changes})
+
+
+@pytest.fixture
+def manifest(corpus):
+    return corpus.manifest(LENGTHS, audio=True)
+
+
+@pytest.fixture
+def folder(corpus):
+    return corpus.labels / "train.codes"
+
+
+def write(manifest, folder, num_shards=3, shards=None, by=None, allow_bad=0, **changes):
+    shards = range(num_shards) if shards is None else shards
+    return write_labels(manifest, folder, (by or Teacher()).labeller(**changes), num_shards, shards, allow_bad)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def damage(corpus, *rows):
+    for row in rows:
+        (corpus.audio / f"train{row}.wav").write_bytes(b"no audio")
+
+
+# Writing.
+
+
+@pytest.mark.parametrize("num_shards, rows", [(1, [[0, 7]]), (3, [[0, 2], [2, 4], [4, 7]]), (7, [[n, n + 1] for n in range(7)])])
+def test_shards_cover_the_manifest_and_read_as_the_teacher_said(corpus, manifest, folder, num_shards, rows):
+    teacher = Teacher()
+    assert write(manifest, folder, num_shards, by=teacher) == num_shards and teacher.rows == list(range(7))
+    assert [list(read_info(shard_path(folder, shard, num_shards)).rows) for shard in range(num_shards)] == rows
+    store = TargetStore(folder, manifest, "codes", 75.0)
+    for row, length in enumerate(LENGTHS):
+        np.testing.assert_array_equal(store.read(row, 0, int(store.num_frames[row])), corpus.codes(row, length))
+    info = read_info(shard_path(folder, 0, num_shards))
+    assert (info.teacher, info.settings, info.frame_rate, info.notes) == ("maker", {"gain": 0.5}, 75.0, {})
+
+
+def test_shards_made_one_by_one_in_any_order_are_the_same(manifest, folder, tmp_path):
+    write(manifest, folder)
+    for shard in (2, 0, 1):
+        assert write(manifest, tmp_path / "train.again", shards=[shard]) == 1
+    assert contents(tmp_path / "train.again") == contents(folder)
+
+
+def test_progress_is_told_for_done_and_skipped_rows(manifest, folder):
+    told = []
+    write_labels(manifest, folder, Teacher().labeller(), 3, [1], 0, told.append)
+    assert told == [320, 12_800]
+    told.clear()
+    write_labels(manifest, folder, Teacher().labeller(), 3, range(3), 0, told.append)
+    assert told == [3200, 6401, 13_120, 960, 321, 4000]
+
+
+# Rerunning.
+
+
+def test_a_rerun_does_nothing(manifest, folder):
+    write(manifest, folder)
+    before, times = contents(folder), {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    teacher = Teacher()
+    assert write(manifest, folder, by=teacher) == 0 and teacher.rows == []
+    assert contents(folder) == before and {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
+
+
+@pytest.mark.parametrize("suffixes", [[".npy", ".json"], [".json"], [".npy"]])
+def test_a_missing_shard_alone_is_made_again_byte_for_byte(manifest, folder, suffixes):
+    """Of a half-deleted one, too: a refusal that says to delete the array means the array."""
+    write(manifest, folder)
+    before = contents(folder)
+    for suffix in suffixes:
+        shard_path(folder, 1, 3).with_suffix(suffix).unlink()
+    teacher = Teacher()
+    assert write(manifest, folder, by=teacher) == 1 and teacher.rows == [2, 3]
+    assert contents(folder) == before
+
+
+def test_a_truncated_shard_is_refused_until_it_is_deleted(manifest, folder):
+    write(manifest, folder)
+    path = shard_path(folder, 1, 3)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(MertError, match="shard-00001-of-00003.npy: truncated .*; delete it and run `mert labels` again"):
+        write(manifest, folder)
+    path.unlink()
+    assert write(manifest, folder) == 1 and check_store(folder, manifest).faults == []
+
+
+@pytest.mark.parametrize(
+    "key, change",
+    [
+        ("teacher", {"teacher": "another"}),
+        ("weights_sha256", {"weights_sha256": "ab" * 32}),
+        ("settings", {"settings": {"gain": 0.6}}),
+        ("num_classes", {"num_classes": [1000, 17]}),
+        ("kind", {"kind": "cqt", "num_classes": None}),
+    ],
+)
+def test_the_store_of_another_teacher_is_refused(manifest, folder, key, change):
+    write(manifest, folder)
+    before = contents(folder)
+    teacher = Teacher()
+    with pytest.raises(MertError) as caught:
+        write(manifest, folder, by=teacher, **change)
+    path = shard_path(folder, 0, 3)
+    assert str(caught.value) == f"{path}: present, but its {key} is another; delete {folder} or write to another --name"
+    assert teacher.rows == [] and contents(folder) == before
+
+
+def test_the_store_of_another_manifest_is_refused(corpus, manifest, folder):
+    write(manifest, folder)
+    with pytest.raises(MertError, match="shard-00002-of-00003.npy: present, but its manifest_sha256 is another; delete"):
+        write(corpus.manifest(LENGTHS[:-1] + (4001,)), folder)
+
+
+@pytest.mark.parametrize("num_shards", [1, 2, 7])
+def test_another_division_is_refused_before_the_work(manifest, folder, num_shards):
+    write(manifest, folder, shards=[0, 1])
+    before, teacher = contents(folder), Teacher()
+    with pytest.raises(MertError) as caught:
+        write(manifest, folder, num_shards, by=teacher)
+    mend = "give the same --nshard or delete the folder"
+    assert str(caught.value) == f"{folder}: holds shard-00000-of-00003, --nshard {num_shards} given; {mend}"
+    assert teacher.rows == [] and contents(folder) == before
+
+
+def test_more_shards_than_rows(manifest, folder):
+    with pytest.raises(MertError, match="shard 0 of 8: need 0 <= shard < nshard <= 7"):
+        write(manifest, folder, num_shards=8)
+
+
+# Damaged files.
+
+
+def test_damaged_files_stop_their_shards_only_and_are_named(corpus, manifest, folder, caplog):
+    damage(corpus, 0, 5)
+    teacher = Teacher()
+    with pytest.raises(MertError) as caught:
+        write(manifest, folder, by=teacher)
+    message = str(caught.value)
+    assert message.startswith("2 damaged files (0 allowed by --allow-bad): row 0: ")
+    assert f"row 0: {corpus.audio / 'train0.wav'}: cannot be opened" in message
+    assert f"; row 5: {corpus.audio / 'train5.wav'}: cannot be opened" in message and "\n" not in message
+    assert sorted(contents(folder)) == ["shard-00001-of-00003.json", "shard-00001-of-00003.npy"]
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == ["shard-00000-of-00003.npy not written", "shard-00002-of-00003.npy not written"]
+    assert {2, 3} <= set(teacher.rows)
+
+
+def test_after_the_mend_only_the_rest_is_done(corpus, manifest, folder):
+    sound = (corpus.audio / "train0.wav").read_bytes()
+    damage(corpus, 0)
+    with pytest.raises(MertError, match="1 damaged files"):
+        write(manifest, folder)
+    (corpus.audio / "train0.wav").write_bytes(sound)
+    teacher = Teacher()
+    assert write(manifest, folder, by=teacher) == 1 and teacher.rows == [0, 1]
+    assert check_store(folder, manifest).faults == []
+
+
+def test_a_missing_file_is_a_damaged_one(corpus, manifest, folder):
+    (corpus.audio / "train6.wav").unlink()
+    with pytest.raises(MertError, match="1 damaged files .*: row 6: .*train6.wav: no such file"):
+        write(manifest, folder)
+
+
+def test_allowed_files_become_empty_rows_with_a_note(corpus, manifest, folder):
+    damage(corpus, 1, 5)
+    assert write(manifest, folder, allow_bad=2) == 3
+    store = TargetStore(folder, manifest, "codes", 75.0)
+    assert [row for row in range(7) if store.num_frames[row] == 0] == [1, 5]
+    np.testing.assert_array_equal(store.read(6, 0, 13), corpus.codes(6, 4000))
+    notes = [read_info(path).notes for path in store.paths]
+    assert [list(note.get("bad_rows", {})) for note in notes] == [["1"], [], ["5"]]
+    assert notes[0]["bad_rows"]["1"].startswith(f"{corpus.audio / 'train1.wav'}: cannot be opened as audio")
+    assert check_store(folder, manifest).faults == []
+    assert write(manifest, folder) == 0  # complete, whatever is allowed now
+
+
+def test_one_more_than_allowed(corpus, manifest, folder):
+    damage(corpus, 1, 3, 5)
+    with pytest.raises(MertError, match=r"3 damaged files \(2 allowed by --allow-bad\): row 1: .*; row 3: .*; row 5: "):
+        write(manifest, folder, allow_bad=2)
+    assert sorted(path.name for path in folder.glob("*.npy")) == ["shard-00000-of-00003.npy", "shard-00001-of-00003.npy"]
+
+
+def test_the_labeller_of_a_fitted_teacher(tmp_path, manifest, folder):
+    teacher = RVQVAE(RVQVAESettings(n_filters=2, dimension=4, num_codebooks=3, codebook_size=8))
+    teacher.save(tmp_path / "teacher")
+    labeller = encodec_labeller(str(tmp_path / "teacher"), None)
+    assert (labeller.kind, labeller.teacher, labeller.width, labeller.num_classes) == ("codes", "rvqvae", 3, [8, 8, 8])
+    assert labeller.settings["codebook_size"] == 8 and labeller.weights_sha256 == teacher.weights_hash
+    assert labeller.settings == json.loads(json.dumps(labeller.settings))  # compared with what was read back
+    assert write_labels(manifest, folder, labeller, 2, range(2)) == 2
+    assert TargetStore(folder, manifest, "codes", 75.0).num_frames.tolist() == [10, 21, 1, 40, 3, 2, 13]
+    assert write_labels(manifest, folder, labeller, 2, range(2)) == 0
+
+
+# The check of a whole store.
+
+
+def only_fault(folder, manifest):
+    result = check_store(folder, manifest)
+    assert len(result.faults) == 1 and result.summary.endswith("1 faults") and "\n" not in result.faults[0]
+    return result.faults[0]
+
+
+@pytest.mark.parametrize("kind", ["codes", "cqt"])
+def test_a_sound_store(corpus, kind):
+    manifest = corpus.manifest([24_000 * 36] * 2)  # 72 s: 0.02 h
+    result = check_store(corpus.store(manifest, [np.zeros((2700, 2 if kind == "codes" else 3))] * 2, kind=kind), manifest)
+    assert result.faults == [] and result.summary == "0.02 h, ok"
+
+
+@pytest.mark.parametrize("kind", ["codes", "cqt"])
+@pytest.mark.parametrize("shard", [0, 2])
+def test_a_flipped_bit_is_found(corpus, manifest, kind, shard):
+    folder = corpus.store(manifest, kind=kind, num_shards=3)
+    path = shard_path(folder, shard, 3)
+    content = bytearray(path.read_bytes())
+    content[-2 if kind == "codes" else -6] ^= 1  # in the last frame; a code that stays in range, a number that stays finite
+    path.write_bytes(content)
+    assert TargetStore(folder, manifest, kind, 75.0).width  # opens: training does not read every byte
+    assert only_fault(folder, manifest) == (
+        f"{path}: its bytes changed since it was written (sha256 differs); delete it and run `mert labels` again"
+    )
+
+
+def test_a_truncated_shard_is_found(corpus, manifest):
+    path = shard_path(corpus.store(manifest, num_shards=3), 1, 3)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert only_fault(path.parent, manifest).startswith(f"{path}: truncated or damaged")
+
+
+def test_a_code_out_of_range_is_found(corpus, manifest):
+    arrays = [corpus.codes(row, length) for row, length in enumerate(LENGTHS)]
+    arrays[4][2, 1] = 16
+    folder = corpus.store(manifest, arrays, num_shards=3)
+    assert only_fault(folder, manifest).startswith(f"{shard_path(folder, 2, 3)}: a code is not below [1000, 16]; delete it")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_a_cqt_that_is_not_finite_is_found(corpus, manifest, value):
+    """1e6 is infinite as float16."""
+    arrays = [corpus.cqt(row, length) for row, length in enumerate(LENGTHS)]
+    arrays[3][5, 1] = value
+    with np.errstate(over="ignore"):
+        folder = corpus.store(manifest, arrays, kind="cqt", num_shards=3)
+    assert only_fault(folder, manifest).startswith(f"{shard_path(folder, 1, 3)}: values that are not finite; delete it")
+
+
+def test_a_missing_shard_is_found(corpus, manifest):
+    path = shard_path(corpus.store(manifest, num_shards=3), 1, 3)
+    path.with_suffix(".json").unlink()
+    assert only_fault(path.parent, manifest).startswith(f"{path.with_suffix('.json')}: missing; make the shard")
+
+
+def test_another_manifest_is_found(corpus, manifest):
+    folder = corpus.store(manifest, num_shards=3)
+    assert "it belongs to another manifest" in only_fault(folder, corpus.manifest(LENGTHS[:-1] + (4001,)))
+
+
+def test_a_missing_store_is_found(corpus, manifest, tmp_path):
+    assert only_fault(tmp_path / "train.none", manifest).startswith(f"{tmp_path / 'train.none'}: no such folder of targets")
+
+
+def test_all_faults_of_a_store_are_listed(corpus, manifest):
+    folder = corpus.store(manifest, num_shards=3)
+    shard_path(folder, 0, 3).write_bytes(b"")
+    shard_path(folder, 2, 3).unlink()
+    result = check_store(folder, manifest)
+    assert [fault.split(": ")[0] for fault in result.faults] == [str(shard_path(folder, shard, 3)) for shard in (0, 2)]
+    assert result.summary == "0.00 h, 2 faults"
+
+
+def test_a_store_larger_than_one_block(corpus, monkeypatch):
+    """Faults behind the first block count as well."""
+    monkeypatch.setattr("mert_fairseq.teachers.store_check.BLOCK", 4)
+    manifest = corpus.manifest([3200])
+    codes = corpus.codes(0, 3200)
+    assert check_store(corpus.store(manifest, [codes]), manifest).faults == []
+    codes[9, 1] = 16
+    assert "a code is not below" in only_fault(corpus.store(manifest, [codes]), manifest)
