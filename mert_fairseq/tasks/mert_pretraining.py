@@ -13,7 +13,7 @@ from mert_fairseq.data.manifest import read_manifest
 from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
 from mert_fairseq.data.target_store import TargetStore, read_info, shards_of, store_folder
 from mert_fairseq.errors import MertError
-from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
+from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE, receptive_field
 from mert_fairseq.models.mert.config import conv_layers_of
 
 logger = logging.getLogger(__name__)
@@ -62,8 +62,14 @@ class MERTPretrainingTask(HubertPretrainingTask):
         return self.state.codebook_sizes
 
     def _read_codebook_sizes(self) -> List[int]:
-        infos = [read_info(shards_of(store_folder(self.get_label_dir(), "train", name))[0]) for name in self.cfg.labels]
-        return [size for info in infos for size in (info.num_classes or [])]
+        sizes = []
+        for name in self.cfg.labels:
+            path = shards_of(store_folder(self.get_label_dir(), "train", name))[0]
+            info = read_info(path)
+            if info.num_classes is None:
+                raise MertError(f"{path}: holds {info.kind}, codes wanted; check task.labels={list(self.cfg.labels)}")
+            sizes += info.num_classes
+        return sizes
 
     def load_dataset(self, split: str, **kwargs) -> None:
         """Called by fairseq; refuses missing, truncated or stale targets here, before anything is trained."""
@@ -106,7 +112,8 @@ def _check_settings(cfg: MERTPretrainingConfig) -> None:
         raise MertError("task.normalize=true: MERT's audio is not normalised; set task.normalize=false")
     if not cfg.labels:
         raise MertError("task.labels is empty: name at least one code store, e.g. task.labels=[encodec]")
-    if not 400 <= cfg.min_sample_size <= cfg.max_sample_size:
-        raise MertError(f"need 400 <= task.min_sample_size ({cfg.min_sample_size}) <= task.max_sample_size ({cfg.max_sample_size})")
+    least, most = cfg.min_sample_size, cfg.max_sample_size
+    if least is None or most is None or not receptive_field() <= least <= most:
+        raise MertError(f"need {receptive_field()} <= task.min_sample_size ({least}) <= task.max_sample_size ({most})")
     if cfg.crops_per_file < 0 or cfg.max_bad_files < 0:
         raise MertError(f"task.crops_per_file ({cfg.crops_per_file}) and task.max_bad_files ({cfg.max_bad_files}) must be >= 0")

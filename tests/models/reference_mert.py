@@ -3,7 +3,7 @@
 No module of the package or of fairseq is used, and everything takes its long form: attention by an explicit softmax, code
 prediction by laying every frame beside every class, the CQT by nnAudio's convolution in time. Works in float32 and float64.
 
-Shapes: B batch, S samples, C conv channels, T frames, D model dim, H heads, K codebooks, V classes of a codebook, M masked frames.
+Shapes: B batch, S samples, C channels, T frames, D model dim, H heads, K codebooks, V classes of a codebook, M masked frames.
 """
 
 import math
@@ -85,9 +85,7 @@ def encode(
     return Encoded(conv, projected, hidden, final, padding)
 
 
-def loss(
-    state: State, sizes: Sizes, wave: Tensor, targets: List[Tensor], mask: Tensor, padding: Optional[Tensor] = None
-) -> Loss:
+def loss(state: State, sizes: Sizes, wave: Tensor, targets: List[Tensor], mask: Tensor, padding: Optional[Tensor] = None) -> Loss:
     """The published objective with K targets [B, T'] of class ids."""
     encoded = encode(state, sizes, wave, padding, mask, max_frames=min(target.shape[1] for target in targets))
     num_frames = encoded.final.shape[1]
@@ -206,7 +204,6 @@ def transformer_layer(state: State, name: str, sizes: Sizes, x: Tensor, padding:
 
 def attention(state: State, name: str, sizes: Sizes, x: Tensor, padding: Optional[Tensor]) -> Tensor:
     """Self-attention [B, T, D] with the T x T weights written out."""
-
 
     def heads(part: str) -> Tensor:
         return linear(state, f"{name}.{part}_proj", x).unflatten(-1, (sizes.num_heads, -1)).transpose(1, 2)
