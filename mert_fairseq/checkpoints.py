@@ -31,9 +31,9 @@ def read_checkpoint(path: str) -> Dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError:
         raise MertError(f"{path}: no such checkpoint") from None
-    except pickle.UnpicklingError as error:
-        raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
-    except DAMAGED as error:
+    except (*DAMAGED, pickle.UnpicklingError) as error:
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):  # those are bytes of no pickle
+            raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
         raise MertError(
             f"{path}: truncated or not a checkpoint ({_first_line(error)}); remove it and put the one before in its place"
         ) from error

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Dict
 
 import torch
 from tqdm import tqdm
@@ -46,20 +47,31 @@ def _add_kind(kinds, name: str, help_text: str) -> argparse.ArgumentParser:
 
 def run_dump(args: argparse.Namespace, labeller: Labeller) -> int:
     """Writes the shards asked for; complete ones are skipped, so the same command goes on where it stopped."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
     if args.nshard < 1 or (args.shard is not None and not 0 <= args.shard < args.nshard):
         raise MertError(f"--shard {args.shard} --nshard {args.nshard}: need nshard >= 1 and 0 <= shard < nshard")
+    if args.allow_bad < 0 or (args.threads is not None and args.threads < 1):
+        raise MertError(f"--allow-bad {args.allow_bad} --threads {args.threads}: need allow-bad >= 0 and threads >= 1")
+    if args.threads:
+        torch.set_num_threads(args.threads)
     shards = range(args.nshard) if args.shard is None else [args.shard]
-    for split in args.splits:
-        manifest = read_manifest(Path(args.manifest_dir) / f"{split}.tsv")
+    for split, manifest in _manifests(args).items():
         folder = store_folder(args.label_dir, split, args.name)
         with _progress(manifest, args.nshard, shards, f"{split}.{args.name}") as bar:
             written = write_labels(
                 manifest, folder, labeller, args.nshard, shards, args.allow_bad, lambda samples: bar.update(samples / SAMPLE_RATE)
             )
-        print(f"{folder}: {written} shards written, {len(shards) - written} were there; {labeller.width} wide, {manifest.hours:.2f} h")
+        there = len(shards) - written
+        print(f"{folder}: {written} shards written, {there} were there; {labeller.width} wide, {manifest.hours:.2f} h")
     return 0
+
+
+def _manifests(args: argparse.Namespace) -> Dict[str, Manifest]:
+    """The manifest of every split; all are read before the first split's work, which may take hours."""
+    manifests = {split: read_manifest(Path(args.manifest_dir) / f"{split}.tsv") for split in args.splits}
+    for split, manifest in manifests.items():
+        if args.nshard > len(manifest):
+            raise MertError(f"--nshard {args.nshard}: {split}.tsv has {len(manifest)} rows; give fewer shards, or --splits")
+    return manifests
 
 
 def _progress(manifest: Manifest, num_shards: int, shards, title: str) -> tqdm:

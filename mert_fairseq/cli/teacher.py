@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mert_fairseq.data.audio import read_audio
 from mert_fairseq.data.manifest import read_manifest
+from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.rvqvae_fit import FitReport, FitSettings, fit_rvqvae
 
 
@@ -46,6 +47,8 @@ def add_parser(subparsers) -> None:
 
 def run_fit_rvqvae(args: argparse.Namespace) -> int:
     """Fits, saves, and prints the held-out figures."""
+    if args.updates < 1 or (args.threads is not None and args.threads < 1):
+        raise MertError(f"--updates {args.updates} --threads {args.threads}: need updates >= 1 and threads >= 1")
     if args.threads:
         torch.set_num_threads(args.threads)
     train, valid = (_tracks(Path(args.manifest_dir) / f"{split}.tsv") for split in ("train", "valid"))

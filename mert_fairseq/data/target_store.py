@@ -210,7 +210,8 @@ class TargetStore:
             raise MertError(f"{path}: one of {len(self.paths)} shards, the manifest has {len(self.manifest)} rows: {stale}")
         rows = shard_rows(len(self.manifest), shard, len(self.paths))
         if tuple(info.rows) != rows or len(info.frames) != rows[1] - rows[0]:
-            raise MertError(f"{path}: covers rows {list(info.rows)}, this manifest needs {list(rows)}: {stale}")
+            found = f"covers rows {list(info.rows)} with frames of {len(info.frames)}"
+            raise MertError(f"{path}: {found}, this manifest needs {list(rows)}: {stale}")
         if info.manifest_sha256 != self.manifest.rows_hash(*rows):
             raise MertError(f"{path}: hash of the manifest's rows {list(rows)} differs: {stale}")
 

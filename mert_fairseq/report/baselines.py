@@ -56,6 +56,7 @@ def code_baselines(train: Sequence[TargetStore], valid: Sequence[TargetStore]) -
 def _code_counts(store: TargetStore) -> List[np.ndarray]:
     counts = [np.zeros(size, dtype=np.int64) for size in store.num_classes]
     for block in store.blocks(BLOCK):
+        store.check_codes(block, str(store.folder))
         for codebook, tally in enumerate(counts):
             tally += np.bincount(block[:, codebook], minlength=len(tally))
     return counts

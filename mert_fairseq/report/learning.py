@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
+from mert_fairseq.errors import MertError
 from mert_fairseq.report.baselines import CodeBaseline, CQTBaseline, code_baselines, cqt_baseline_of, open_stores
 from mert_fairseq.report.run_log import RunLog, read_run_config, read_run_log
 
@@ -40,7 +41,12 @@ def read_report(run_dir: Path) -> LearningReport:
     """Reads log, configuration and target stores of a run folder."""
     log, task = read_run_log(run_dir), read_run_config(run_dir).task
     train, valid = (open_stores(task.data, task.label_dir, split, task.labels, "codes") for split in ("train", "valid"))
-    return LearningReport(Path(run_dir), log, code_baselines(train, valid), cqt_baseline_of(task, task.get("cqt_labels")))
+    codes = code_baselines(train, valid)
+    keys = {"loss_codes_m", *(f"{name}_m_{codebook}" for codebook in range(len(codes)) for name in ("loss", "correct"))}
+    log.valid = {update: record for update, record in log.valid.items() if keys <= record.keys()}
+    if not log.valid:
+        raise MertError(f"{run_dir}: no validation of {len(codes)} codebooks in its log; give a run trained on {task.label_dir}")
+    return LearningReport(Path(run_dir), log, codes, cqt_baseline_of(task, task.get("cqt_labels")))
 
 
 def table(report: LearningReport) -> str:
@@ -66,6 +72,8 @@ def table(report: LearningReport) -> str:
 
 
 def _cqt_lines(report: LearningReport, first: int, best: int) -> List[str]:
+    if "loss_cqt_m" not in report.log.valid[best]:
+        return ["CQT: not predicted by this run (model.audio_cqt_loss_m=false)"]
     if report.cqt is None:
         return ["CQT: no store to take a baseline from; make one with `mert labels cqt` and set task.cqt_labels=cqt"]
     before, after = (report.log.valid[update]["loss_cqt_m"] for update in (first, best))

@@ -21,7 +21,10 @@ def draw(report: LearningReport, path: Path) -> None:
         axes.set_xlabel("update")
         axes.grid(alpha=0.3)
     figure.suptitle(f"{report.run_dir.name}: held-out tracks, masked frames")
-    figure.savefig(path, dpi=110)
+    try:
+        figure.savefig(path, dpi=110, format="png")
+    except OSError as error:
+        raise MertError(f"{path}: the picture cannot be written ({error.strerror}); name another place with --picture") from error
 
 
 def _draw_gains(axes, report: LearningReport) -> None:

@@ -33,7 +33,7 @@ def read_run_log(run_dir: Path) -> RunLog:
     if not path.is_file():
         raise MertError(f"{path}: no such log; give the run folder of fairseq-hydra-train (hydra.run.dir)")
     log = RunLog({}, {})
-    with open(path, encoding="utf-8") as lines:
+    with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             record = _record_of(line)
             if "valid_num_updates" in record:
@@ -66,13 +66,13 @@ def _without_prefix(record: Record, prefix: str) -> Record:
 
 
 def read_run_config(run_dir: Path) -> DictConfig:
-    """The configuration Hydra saved beside the log, folders made absolute."""
+    """The configuration Hydra saved beside the log, folders made absolute; labels lie with the data if no folder was named."""
     hydra_dir = Path(run_dir) / ".hydra"
-    if not (hydra_dir / "config.yaml").is_file():
-        raise MertError(f"{hydra_dir}/config.yaml: missing; give the run folder of fairseq-hydra-train")
+    for name in ("config.yaml", "hydra.yaml"):
+        if not (hydra_dir / name).is_file():
+            raise MertError(f"{hydra_dir / name}: missing; give the run folder of fairseq-hydra-train")
     config = OmegaConf.load(hydra_dir / "config.yaml")
     cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
-    for key in ("data", "label_dir"):
-        if config.task.get(key):
-            config.task[key] = str(cwd / config.task[key])
+    config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
+    config.task.data = str(cwd / config.task.data)
     return config

@@ -389,7 +389,14 @@ def test_a_shard_under_another_s_name(corpus, manifest):
     folder = corpus.store(manifest, num_shards=3)
     for suffix in (".npy", ".json"):
         shutil.copy(shard_path(folder, 0, 3).with_suffix(suffix), shard_path(folder, 1, 3).with_suffix(suffix))
-    assert refusal(folder, manifest).startswith(f"{shard_path(folder, 1, 3)}: covers rows [0, 2], this manifest needs [2, 4]")
+    message = f"{shard_path(folder, 1, 3)}: covers rows [0, 2] with frames of 2, this manifest needs [2, 4]: it belongs to another"
+    assert refusal(folder, manifest).startswith(message)
+
+
+def test_frames_of_another_number_of_rows(corpus, manifest):
+    path = shard_path(corpus.store(manifest, num_shards=3), 1, 3)
+    edit_json(path, frames=[41])  # as many as its two rows have together
+    assert refusal(path.parent, manifest).startswith(f"{path}: covers rows [2, 4] with frames of 1, this manifest needs [2, 4]")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,243 @@
+"""The `mert` command in one process: exit codes, one line on stderr for what the user can mend, and the stages end to end."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mert_fairseq.cli import report
+from mert_fairseq.cli.main import main
+from mert_fairseq.data.audio import audio_info, read_audio
+from mert_fairseq.data.manifest import read_manifest, write_manifest
+from mert_fairseq.data.target_store import TargetStore
+from mert_fairseq.frames import num_cqt_frames
+from mert_fairseq.teachers.cqt import FastCQT
+from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings
+
+
+@pytest.fixture(autouse=True)
+def root_logger():
+    """The command sets up logging for its process; here it is given back, and so is the number of threads."""
+    handlers, level, threads = logging.root.handlers[:], logging.root.level, torch.get_num_threads()
+    yield
+    logging.root.handlers[:], logging.root.level = handlers, level
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def mert(capsys):
+    """mert(arguments...) -> (exit code, lines on stdout, lines on stderr)."""
+
+    def mert(*arguments):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as leaving:  # argparse
+            code = leaving.code
+        output = capsys.readouterr()
+        return code, output.out.splitlines(), output.err.splitlines()
+
+    return mert
+
+
+@pytest.fixture
+def flacs(corpus):
+    """Half a second of noise as train, half a second at 44.1 kHz in stereo as valid, with their manifests."""
+    rng = np.random.default_rng(0)
+    corpus.audio.mkdir()
+    for split, shape, rate in (("train", (12_000,), 24_000), ("valid", (22_050, 2), 44_100)):
+        path = corpus.audio / f"{split}.flac"
+        soundfile.write(path, 0.1 * rng.standard_normal(shape), rate)
+        write_manifest(corpus.manifests / f"{split}.tsv", corpus.audio, [(path.name, audio_info(path).num_samples)])
+    return corpus
+
+
+# Exit codes.
+
+
+def test_help_reads_as_the_pipeline(mert):
+    code, out, err = mert("--help")
+    assert (code, err) == (0, [])
+    stages = [line.split()[0] for line in out if line.startswith("    ") and line[4] != " "]
+    assert stages == ["manifest", "teacher", "labels", "report"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["sing"],
+        ["labels"],
+        ["labels", "words", "m", "l"],
+        ["labels", "cqt", "m"],
+        ["labels", "cqt", "m", "l", "--shard", "one"],
+        ["labels", "cqt", "m", "l", "--gain", "2"],
+        ["teacher", "fit"],
+        ["report"],
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_how(mert, arguments):
+    code, out, err = mert(*arguments)
+    assert code == 2 and out == []
+    assert err[0].startswith("usage: mert") and err[-1].startswith("mert") and ": error: " in err[-1]
+
+
+CQT, FIT = ["labels", "cqt", "{manifests}", "{out}"], ["teacher", "fit", "rvqvae", "{manifests}", "{out}"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["labels", "cqt", "{nowhere}", "{out}"], "{nowhere}/train.tsv: no such manifest; write it with `mert manifest"),
+        (["teacher", "fit", "rvqvae", "{nowhere}", "{out}"], "{nowhere}/train.tsv: no such manifest; write it with `mert"),
+        (["labels", "check", "{manifests}", "{nowhere}"], "{nowhere}: no stores {{split}}.{{name}} in it; make them with"),
+        (["labels", "check", "{manifests}", "{audio}"], "{audio}: no stores {{split}}.{{name}} in it; make them with"),
+        ([*CQT, "--shard", "2", "--nshard", "2"], "--shard 2 --nshard 2: need nshard >= 1 and 0 <= shard < nshard"),
+        ([*CQT, "--shard", "-1"], "--shard -1 --nshard 1: need nshard >= 1 and 0 <= shard < nshard"),
+        ([*CQT, "--nshard", "0"], "--shard None --nshard 0: need nshard >= 1"),
+        ([*CQT, "--nshard", "2"], "--nshard 2: train.tsv has 1 rows; give fewer shards, or --splits"),
+        ([*CQT, "--splits", "train", "test"], "{manifests}/test.tsv: no such manifest"),
+        ([*CQT, "--allow-bad", "-1"], "--allow-bad -1 --threads None: need allow-bad >= 0"),
+        ([*CQT, "--threads", "0"], "--allow-bad 0 --threads 0: need allow-bad >= 0 and threads >= 1"),
+        ([*FIT, "--updates", "0"], "--updates 0 --threads None: need updates >= 1"),
+        ([*FIT, "--updates", "1", "--threads", "0"], "--updates 1 --threads 0: need updates >= 1 and threads >= 1"),
+        (["labels", "encodec", *CQT[2:], "--weights", "{nowhere}"], "no teacher weights in {nowhere} (looked for config"),
+        (["report", "{nowhere}"], "{nowhere}/hydra_train.log: no such log; give the run folder of fairseq-hydra-train"),
+        (["report", "{audio}"], "{audio}/hydra_train.log: no such log; give the run folder of fairseq-hydra-train"),
+    ],
+)
+def test_a_fault_of_the_input_exits_with_1_and_one_line(mert, flacs, tmp_path, arguments, message):
+    names = dict(nowhere=tmp_path / "nowhere", out=tmp_path / "out", manifests=flacs.manifests, audio=flacs.audio)
+    code, out, err = mert(*(argument.format(**names) for argument in arguments))
+    assert (code, out, len(err)) == (1, [], 1)
+    assert err[0].startswith("mert: " + message.format(**names))
+    assert not (tmp_path / "out").exists()  # nothing was begun
+
+
+def test_an_interrupt_exits_with_130_and_one_line(mert, monkeypatch):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "run", interrupt)
+    code, out, err = mert("report", "run")
+    assert (code, out) == (130, [])
+    assert err == ["mert: interrupted; nothing written is lost, give the same command to go on"]
+
+
+def test_a_fault_of_the_program_is_not_hidden(mert, monkeypatch):
+    def fail(args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(report, "run", fail)
+    with pytest.raises(ZeroDivisionError):
+        mert("report", "run")
+
+
+# The stages.
+
+
+def test_cqt_of_two_files_end_to_end(mert, flacs):
+    code, out, err = mert("labels", "cqt", flacs.manifests, flacs.labels)
+    assert (code, err) == (0, [])
+    told = "1 shards written, 0 were there; 336 wide, 0.00 h"
+    assert out == [f"{flacs.labels}/{split}.cqt: {told}" for split in ("train", "valid")]
+    for split in ("train", "valid"):
+        manifest = read_manifest(flacs.manifests / f"{split}.tsv")
+        store = TargetStore(flacs.labels / f"{split}.cqt", manifest, "cqt", 75.0)
+        wave = read_audio(flacs.audio / f"{split}.flac")
+        assert store.num_frames.tolist() == [num_cqt_frames(len(wave))] == [38] and store.width == 336
+        magnitudes = FastCQT()(torch.from_numpy(wave)[None])[0].numpy()
+        np.testing.assert_allclose(store.read(0, 0, 38), magnitudes, rtol=1e-3, atol=1e-3 * magnitudes.max())
+
+    code, out, err = mert("labels", "check", flacs.manifests, flacs.labels)
+    assert (code, err) == (0, [])
+    assert [line.split() for line in out] == [["train.cqt", "0.00", "h,", "ok"], ["valid.cqt", "0.00", "h,", "ok"]]
+
+    code, out, err = mert("labels", "cqt", flacs.manifests, flacs.labels, "--splits", "valid")
+    assert (code, err) == (0, [])
+    assert out == [f"{flacs.labels}/valid.cqt: 0 shards written, 1 were there; 336 wide, 0.00 h"]
+
+    path = flacs.labels / "valid.cqt" / "shard-00000-of-00001.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    code, out, err = mert("labels", "check", flacs.manifests, flacs.labels)
+    assert (code, len(err)) == (1, 1) and err[0].startswith(f"mert: 1 faults: {path}: truncated or damaged")
+    assert [line.split() for line in out] == [["train.cqt", "0.00", "h,", "ok"], ["valid.cqt", "0.00", "h,", "1", "faults"]]
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """A tiny fitted teacher: K = 2, V = 8."""
+    torch.manual_seed(0)
+    RVQVAE(RVQVAESettings(n_filters=2, dimension=4, num_codebooks=2, codebook_size=8)).save(tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+def test_codes_of_a_fitted_teacher_end_to_end(mert, flacs, teacher):
+    arguments = ["labels", "encodec", flacs.manifests, flacs.labels, "--weights", teacher, "--name", "mine", "--threads", 1]
+    code, out, err = mert(*arguments)
+    assert (code, err) == (0, [])
+    assert out[1] == f"{flacs.labels}/valid.mine: 1 shards written, 0 were there; 2 wide, 0.00 h"
+    code, out, err = mert("labels", "check", flacs.manifests, flacs.labels)
+    assert code == 0 and [line.split()[0] for line in out] == ["train.mine", "valid.mine"]
+
+
+def test_damaged_files_stop_or_are_allowed(mert, flacs, teacher):
+    (flacs.audio / "train.flac").write_bytes(b"no audio")
+    arguments = ["labels", "encodec", flacs.manifests, flacs.labels, "--weights", teacher]
+    code, out, err = mert(*arguments)
+    assert (code, out) == (1, []) and err[0] == "shard-00000-of-00001.npy not written"
+    assert err[1].startswith("mert: 1 damaged files (0 allowed by --allow-bad): ")
+    assert f"row 0: {flacs.audio}/train.flac: cannot be opened" in err[1]
+    assert len(err) == 2 and list((flacs.labels / "train.encodec").iterdir()) == []
+    code, out, err = mert(*arguments, "--allow-bad", 1)
+    assert (code, len(out), err) == (0, 2, [])
+
+
+def test_one_shard_at_a_time(mert, corpus, teacher):
+    """As the tasks of an array job do it."""
+    manifest = corpus.manifest((3200, 6400, 960), audio=True)
+    arguments = ["labels", "encodec", corpus.manifests, corpus.labels, "--weights", teacher, "--splits", "train", "--nshard", 3]
+    for shard in (2, 0):
+        assert mert(*arguments, "--shard", shard)[0] == 0
+    code, out, err = mert("labels", "check", corpus.manifests, corpus.labels)
+    assert (code, len(err)) == (1, 1) and "shard-00001-of-00003.json: missing; make the shard with `mert labels`" in err[0]
+    assert mert(*arguments, "--shard", 1)[0] == 0
+    assert mert("labels", "check", corpus.manifests, corpus.labels)[0] == 0
+    assert TargetStore(corpus.labels / "train.encodec", manifest, "codes", 75.0).num_frames.tolist() == [10, 20, 3]
+
+
+@pytest.fixture
+def run_folder(corpus):
+    """A run with one validation, its manifests and its codes."""
+    for split in ("train", "valid"):
+        corpus.store(corpus.manifest((3200, 6400), split), split=split)
+    run = corpus.labels.parent / "run"
+    (run / ".hydra").mkdir(parents=True)
+    losses = {"valid_loss_codes_m": "3.5", "valid_loss_m_0": "2.5", "valid_loss_m_1": "1.0"}
+    record = {**losses, "valid_correct_m_0": "0.25", "valid_correct_m_1": "0.5", "valid_num_updates": "100"}
+    (run / "hydra_train.log").write_text(f"[2024-05-06][valid][INFO] - {json.dumps(record)}\n")
+    task = {"data": str(corpus.manifests), "label_dir": str(corpus.labels), "labels": ["codes"]}
+    (run / ".hydra" / "config.yaml").write_text(json.dumps({"task": task}))
+    (run / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"cwd": "/"}}}))
+    return run
+
+
+def test_the_report_of_a_run(mert, run_folder):
+    code, out, err = mert("report", run_folder)
+    assert (code, err) == (0, [])
+    assert out[0].startswith("update 100 -> 100, best 100 ") and out[2].split()[:4] == ["0", "2.50", "->", "2.50"]
+    assert out[-2:] == ["checkpoint: none yet", f"picture: {run_folder}/learning_curves.png"]
+    assert (run_folder / "learning_curves.png").is_file()
+
+
+def test_the_picture_of_a_report_can_go_elsewhere(mert, run_folder, tmp_path):
+    (run_folder / "checkpoints").mkdir()
+    (run_folder / "checkpoints" / "checkpoint_last.pt").touch()
+    code, out, err = mert("report", run_folder, "--picture", tmp_path / "other.png")
+    assert (code, err) == (0, [])
+    assert out[-2:] == [f"checkpoint: {run_folder}/checkpoints/checkpoint_last.pt", f"picture: {tmp_path}/other.png"]
+    assert (tmp_path / "other.png").is_file() and not (run_folder / "learning_curves.png").exists()
+    code, out, err = mert("report", run_folder, "--picture", tmp_path / "nowhere" / "other.png")
+    assert (code, len(err)) == (1, 1) and err[0].startswith(f"mert: {tmp_path}/nowhere/other.png: the picture cannot be written")

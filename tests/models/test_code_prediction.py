@@ -1,0 +1,176 @@
+"""Code prediction as one matrix product against the published expansion in float64."""
+
+import math
+
+import pytest
+import torch
+from reference_mert import expanded_cross_entropy
+from test_golden import TaskSettings, tiny_config
+
+from mert_fairseq.models.mert import MERTModel
+from mert_fairseq.models.mert.code_prediction import code_logits, predict_codes
+
+UNEQUAL = (9, 304, 24)  # classes of each codebook
+
+
+def problem(num_masked, num_classes=UNEQUAL, dim=16, seed=0, dtype=torch.float32):
+    """Random projections [M, K, dim], targets [M, K] and label embeddings; a third of the projections lie near their target."""
+    generator = torch.Generator().manual_seed(seed)
+    tables = [torch.rand(size, dim, generator=generator) for size in num_classes]  # uniform, as initialised
+    targets = torch.stack([torch.randint(4, size, (num_masked,), generator=generator) for size in num_classes], dim=-1)
+    projected = torch.randn(num_masked, len(num_classes), dim, generator=generator)
+    for codebook, table in enumerate(tables):
+        projected[::3, codebook] = 3 * table[targets[::3, codebook]] + 0.1 * projected[::3, codebook]
+    return projected.to(dtype).requires_grad_(), targets, torch.cat(tables).to(dtype).requires_grad_()
+
+
+def expanded(projected, targets, label_embs, num_classes, temperature):
+    """Losses and hits of all codebooks by the published expansion, in float64; and the gradients of the sum of losses."""
+    projected, label_embs = projected.detach().double().requires_grad_(), label_embs.detach().double().requires_grad_()
+    parts = [
+        expanded_cross_entropy(projected[:, codebook], targets[:, codebook], table, temperature)
+        for codebook, table in enumerate(label_embs.split(num_classes))
+    ]
+    losses = torch.stack([loss for loss, _ in parts])
+    losses.sum().backward()
+    return losses.detach(), [hits for _, hits in parts], projected.grad, label_embs.grad
+
+
+def assert_near(ours, theirs, bound=1e-5):
+    """`bound` relative to the norm of the whole."""
+    assert (ours.double() - theirs).norm() <= bound * theirs.norm()
+
+
+@pytest.mark.parametrize("num_classes", [UNEQUAL, (1028,) * 8, (5,)])
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_equals_the_published_expansion(num_classes, temperature):
+    projected, targets, label_embs = problem(40, num_classes)
+    found = predict_codes(projected, targets, label_embs, num_classes, temperature)
+    found.losses.sum().backward()
+    losses, hits, of_projected, of_label_embs = expanded(projected, targets, label_embs, num_classes, temperature)
+    torch.testing.assert_close(found.losses.detach().double(), losses, rtol=1e-5, atol=0)
+    assert_near(projected.grad, of_projected)
+    assert_near(label_embs.grad, of_label_embs)
+    assert found.correct.tolist() == hits and 40 / 4 < min(hits) and (max(hits) < 40 or num_classes == (5,))
+    assert found.num_frames == 40
+
+
+def test_one_masked_frame():
+    projected, targets, label_embs = problem(1)
+    found = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    found.losses.sum().backward()
+    losses, hits, of_projected, of_label_embs = expanded(projected, targets, label_embs, UNEQUAL, 0.1)
+    torch.testing.assert_close(found.losses.detach().double(), losses, rtol=1e-5, atol=1e-6)
+    assert_near(projected.grad, of_projected, 1e-4)
+    assert_near(label_embs.grad, of_label_embs, 1e-4)
+    assert found.correct.tolist() == hits and found.num_frames == 1
+
+
+def test_no_masked_frame_costs_nothing():
+    projected, targets, label_embs = problem(0)
+    found = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    found.losses.sum().backward()
+    assert found.losses.tolist() == [0.0, 0.0, 0.0] and found.correct.tolist() == [0, 0, 0] and found.num_frames == 0
+    assert label_embs.grad.equal(torch.zeros_like(label_embs))
+
+
+def test_known_answer():
+    """Two classes at right angles, temperature 1/2: the target's probability is e^2 / (e^2 + 1), or 1 / (e^2 + 1) if missed."""
+    table = torch.tensor([[3.0, 0.0], [0.0, 0.5]])
+    projected = torch.tensor([[[2.0, 0.0]], [[0.0, 7.0]], [[0.0, 1.0]]])
+    found = predict_codes(projected, torch.tensor([[0], [1], [0]]), table, [2], 0.5)
+    assert float(found.losses[0]) == pytest.approx(3 * math.log(math.exp(2) + 1) - 4)
+    assert found.correct.tolist() == [2]
+
+
+def test_each_codebook_sees_its_own_rows_only():
+    projected, targets, label_embs = problem(20)
+    whole = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    with torch.no_grad():
+        label_embs[9 : 9 + 304] = torch.randn(304, 16, generator=torch.Generator().manual_seed(2))
+    changed = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    assert [bool(before == after) for before, after in zip(whole.losses, changed.losses)] == [True, False, True]
+
+
+def test_losses_and_hits_are_sums_over_frames():
+    projected, targets, label_embs = problem(30)
+    whole = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    parts = [predict_codes(projected[part], targets[part], label_embs, UNEQUAL, 0.1) for part in (slice(0, 11), slice(11, 30))]
+    torch.testing.assert_close(whole.losses, parts[0].losses + parts[1].losses, rtol=1e-5, atol=0)
+    assert whole.correct.equal(parts[0].correct + parts[1].correct)
+
+
+def test_a_projection_of_zeros_is_undecided_and_has_a_finite_gradient():
+    projected, targets, label_embs = problem(4)
+    with torch.no_grad():
+        projected.zero_()
+    found = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    found.losses.sum().backward()
+    assert found.losses.tolist() == pytest.approx([4 * math.log(size) for size in UNEQUAL])
+    assert projected.grad.isfinite().all() and label_embs.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs_give_float32_logits(dtype):
+    projected, _, label_embs = problem(10, dtype=dtype)
+    logits = code_logits(projected[:, 0], label_embs[:9], 0.1)
+    assert logits.dtype == torch.float32
+    exact = torch.cosine_similarity(projected[:, :1].double(), label_embs[:9].double()[None], dim=-1) / 0.1
+    torch.testing.assert_close(logits.double(), exact, rtol=0, atol=1e-5)
+
+
+def test_autocast_leaves_logits_in_float32():
+    """fairseq's own amp wraps the whole step; bfloat16 logits of 10 would be off by 0.03."""
+    projected, targets, label_embs = problem(20)
+    plain = code_logits(projected[:, 0], label_embs[:9], 0.1)
+    losses = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1).losses
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (projected[:, 0] @ label_embs[:9].t()).dtype == torch.bfloat16
+        logits = code_logits(projected[:, 0], label_embs[:9], 0.1)
+        assert logits.dtype == torch.float32 and logits.equal(plain)
+        assert predict_codes(projected, targets, label_embs, UNEQUAL, 0.1).losses.equal(losses)
+
+
+# In the model.
+
+
+def test_model_gives_each_codebook_its_projection_and_its_targets():
+    torch.manual_seed(0)
+    model = MERTModel(tiny_config(encoder_layers=1, audio_cqt_loss_m=False), TaskSettings, [size - 4 for size in UNEQUAL]).eval()
+    assert model.label_embs_concat.shape == (sum(UNEQUAL), 16) and model.final_proj.out_features == 3 * 16
+    source = torch.randn(2, 24000)
+    targets = [torch.randint(4, size, (2, 75)) for size in UNEQUAL]
+    mask = torch.arange(74).expand(2, -1) % 3 == 0
+    outputs = []
+    model.encoder.register_forward_hook(lambda module, args, result: outputs.append(result[0]))
+    found = model(source, targets, mask_indices=mask)["codes_m"]
+    projected = model.final_proj(outputs[0][mask]).unflatten(-1, (3, 16))
+    wanted = torch.stack([target[:, :74][mask] for target in targets], dim=-1)
+    losses, hits, _, _ = expanded(projected, wanted, model.label_embs_concat, UNEQUAL, 0.1)
+    torch.testing.assert_close(found.losses.detach().double(), losses, rtol=1e-5, atol=0)
+    assert found.correct.tolist() == hits and found.num_frames == int(mask.sum())
+
+
+def test_one_projection_for_all_codebooks():
+    torch.manual_seed(0)
+    config = tiny_config(encoder_layers=1, audio_cqt_loss_m=False, untie_final_proj=False)
+    model = MERTModel(config, TaskSettings, [20, 20]).eval()
+    assert model.final_proj.out_features == 16
+    with torch.no_grad():
+        model.label_embs_concat[24:] = model.label_embs_concat[:24]
+        target = torch.randint(4, 24, (1, 75))
+        losses = model(torch.randn(1, 24000), [target, target])["codes_m"].losses
+    assert losses[0] > 0 and losses[0] == losses[1]
+
+
+def test_unmasked_frames_are_predicted_only_if_asked():
+    torch.manual_seed(0)
+    source, targets = torch.randn(1, 24000), [torch.randint(4, 12, (1, 75))]
+    for skip in ("skip_nomask", "skip_masked"):
+        switches = {"skip_nomask": False, "skip_masked": False, skip: True}
+        config = tiny_config(encoder_layers=1, audio_cqt_loss_m=False, **switches)
+        found = MERTModel(config, TaskSettings, [8]).eval()(source, targets)
+        wanted, skipped = ("codes_m", "codes_u") if skip == "skip_nomask" else ("codes_u", "codes_m")
+        num_masked = found["num_masked"]
+        assert found[skipped] is None and found["num_frames"] == 74 and 0 < num_masked < 74
+        assert found[wanted].num_frames == (num_masked if wanted == "codes_m" else 74 - num_masked)
