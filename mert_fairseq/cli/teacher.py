@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mert_fairseq.data.audio import read_audio
 from mert_fairseq.data.manifest import read_manifest
 from mert_fairseq.errors import MertError
+from mert_fairseq.teachers.rvqvae import check_free
 from mert_fairseq.teachers.rvqvae_fit import FitReport, FitSettings, fit_rvqvae
 
 
@@ -51,6 +52,7 @@ def run_fit_rvqvae(args: argparse.Namespace) -> int:
         raise MertError(f"--updates {args.updates} --threads {args.threads}: need updates >= 1 and threads >= 1")
     if args.threads:
         torch.set_num_threads(args.threads)
+    check_free(args.out)  # before the minutes that follow
     train, valid = (_tracks(Path(args.manifest_dir) / f"{split}.tsv") for split in ("train", "valid"))
     settings = FitSettings(updates=args.updates, max_seconds=args.max_seconds, seed=args.seed)
     bars = {}

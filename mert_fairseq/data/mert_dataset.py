@@ -174,10 +174,10 @@ class MERTDataset(FairseqDataset):
         targets = torch.stack([_fit(sample["codes"] + NUM_SPECIALS, frames, PAD_TARGET) for sample in samples])
         # On-the-fly CQT needs the wave in full precision, and fairseq's half-precision modes round float32 but leave float64 alone.
         net_input = {"source": source.double() if self.cqt_store is None else source, "padding_mask": _padding(lengths, length)}
-        net_input["ids"] = torch.tensor([sample["id"] for sample in samples])
+        net_input["ids"] = [sample["id"] for sample in samples]  # a list stays on the host, where random draws are made
         if self.cqt_store is not None:
             net_input["cqt_targets"] = torch.stack([_fit(sample["cqt"], frames, 0.0) for sample in samples])
-        return {"id": net_input["ids"], "net_input": net_input, "target_list": list(targets.unbind(-1))}
+        return {"id": torch.tensor(net_input["ids"]), "net_input": net_input, "target_list": list(targets.unbind(-1))}
 
     def num_tokens(self, index: int) -> int:
         """Samples of an item."""

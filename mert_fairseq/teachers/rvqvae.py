@@ -136,24 +136,33 @@ class RVQVAE(nn.Module):
 
     def save(self, folder: Union[str, Path], report: Optional[Dict[str, Any]] = None) -> None:
         """Write the two files into a new folder beside `folder` and rename it: a folder that is there is complete."""
-        folder = Path(folder)
-        if folder.exists() and not (folder / CONFIG_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise MertError(f"{folder} holds something else; a teacher wants a new or empty folder: {FIT_COMMAND}")
+        folder = check_free(folder)
         weights = self._serialised()
         self.report, self._weights_hash = report or {}, hashlib.sha256(weights).hexdigest()
         config = dict(format=FORMAT, version=VERSION, sha256=self._weights_hash, settings=asdict(self.settings), report=self.report)
         folder.parent.mkdir(parents=True, exist_ok=True)
         written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        replaced = written.with_name(written.name + ".replaced")
         try:
             written.chmod(0o755)  # mkdtemp's 0700 would hide the teacher from the other users of a cluster
             (written / WEIGHTS_FILE).write_bytes(weights)
             (written / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
             if folder.exists():
-                os.replace(folder, written / "replaced")
+                os.replace(folder, replaced)
             os.replace(written, folder)
         finally:
+            if replaced.exists() and not folder.exists():
+                os.replace(replaced, folder)  # the new one could not be put in place: keep the old
             shutil.rmtree(written, ignore_errors=True)
-            shutil.rmtree(folder / "replaced", ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def check_free(folder: Union[str, Path]) -> Path:
+    """The folder, if a teacher can be written there: new, empty, or holding a teacher that is replaced."""
+    folder = Path(folder)
+    if folder.exists() and not (folder / CONFIG_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise MertError(f"{folder} holds something else; a teacher wants a new or empty folder: {FIT_COMMAND}")
+    return folder
 
 
 def nearest(points: Tensor, centres: Tensor) -> Tensor:

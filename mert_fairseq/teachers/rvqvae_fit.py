@@ -43,7 +43,7 @@ class FitSettings:
 
     model: RVQVAESettings = field(default_factory=RVQVAESettings)
     updates: int = 700  # of the autoencoder alone
-    finetune_updates: int = 100  # through the quantiser; 0 leaves the phase out
+    finetune_updates: int = 0  # through the quantiser; on music each trial was rejected (perplexity fell), so by default none
     max_seconds: Optional[float] = None  # for all phases; the autoencoder ends at 60 % of it, fine-tuning at 90 %
     batch_size: int = 8
     clip_s: float = 0.4
@@ -70,7 +70,7 @@ class FitReport:
     updates: int = 0
     seconds: float = 0.0
     finetune_kept: bool = False
-    finetune: Dict[str, Any] = field(default_factory=dict)  # the figures that decided
+    finetune: Dict[str, Any] = field(default_factory=dict)  # the figures that decided; empty: not tried
 
     def to_dict(self) -> Dict[str, Any]:
         return asdict(self)
@@ -109,6 +109,7 @@ class ClipSampler:
     def __init__(self, tracks: Sequence[Track], seed: int) -> None:
         lengths = np.array([track.num_samples for track in tracks], dtype=np.float64)
         self.tracks, self.share = tracks, lengths / lengths.sum()
+        self.num_frames = int(lengths.sum()) // HOP
         self.random = np.random.default_rng(seed)
 
     def batch(self, size: int, num_samples: int) -> Tensor:
@@ -208,6 +209,18 @@ def fit_codebooks(
     return torch.stack(codebooks)
 
 
+def principal_part(latents: Tensor, num_components: int) -> Tensor:
+    """Latents [N, D] -> their projection on the first principal components and their mean, still [N, D].
+
+    Codebooks fitted to it lie in that subspace, so the nearest entry of a raw latent does not depend on the rest of it: many small
+    directions that hold little but phase.
+    """
+    mean = latents.mean(0)
+    centred = latents - mean
+    components = torch.linalg.eigh(centred.T @ centred)[1][:, -num_components:]  # [D, n]; eigenvalues ascend
+    return centred @ components @ components.T + mean
+
+
 @torch.no_grad()
 def sample_latents(model: RVQVAE, clips: ClipSampler, num_frames: int, window_s: float = 4.0, context_s: float = 0.5) -> Tensor:
     """[num_frames, D] from random windows whose first frames, which lack context, are dropped."""
@@ -262,15 +275,15 @@ class _Fit:
 
     def __init__(self, tracks: Sequence[Track], heldout: Sequence[Track], settings: FitSettings, progress: Optional[Progress]) -> None:
         self.settings, self.started = settings, time.monotonic()
-        self.progress = progress or (lambda phase, done, total: None)
+        self.progress = progress or _silent
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)  # the LSTMs keep torch's own start
             self.model = RVQVAE(settings.model)
         reinitialise(self.model, self.generator)
         self.clips = ClipSampler(tracks, settings.seed)
-        count, samples = -(-settings.heldout_frames // (4 * 600)), 600 * HOP
-        sampler = ClipSampler(heldout, settings.seed)
+        sampler, samples = ClipSampler(heldout, settings.seed), 600 * HOP
+        count = -(-min(settings.heldout_frames, sampler.num_frames) // (4 * 600))
         self.heldout = [sampler.batch(4, samples) for _ in range(count)]
         self.loss = ReconstructionLoss(settings.waveform_weight, settings.model.input_gain)
 
@@ -286,7 +299,7 @@ class _Fit:
 
     def codebooks(self) -> None:
         settings = self.settings
-        latents = sample_latents(self.model, self.clips, settings.kmeans_frames)
+        latents = sample_latents(self.model, self.clips, min(settings.kmeans_frames, self.clips.num_frames))
         self.model.codebooks.copy_(fit_codebooks(
             principal_part(latents, settings.principal_components), settings.model.num_codebooks, settings.model.codebook_size,
             settings.kmeans_iterations, self.generator, lambda done, total: self.progress("codebooks", done, total)))

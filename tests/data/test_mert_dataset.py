@@ -238,7 +238,7 @@ def test_sizes_are_those_of_the_crops(build):
 def test_class_ids_are_codes_behind_the_four_specials(build):
     dataset = build((20_000, 20_000), random=False)
     batch = dataset.collater([dataset[1], dataset[0]])
-    assert batch["id"].tolist() == batch["net_input"]["ids"].tolist() == [1, 0]
+    assert batch["id"].tolist() == batch["net_input"]["ids"] == [1, 0]
     assert len(batch["target_list"]) == 2 and batch["target_list"][0].dtype == torch.int64
     assert batch["target_list"][0].tolist() == [list(range(4, 28))] * 2
     assert batch["target_list"][1].tolist() == [[5] * 24, [4] * 24]

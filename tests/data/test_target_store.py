@@ -389,7 +389,7 @@ def test_a_shard_under_another_s_name(corpus, manifest):
     folder = corpus.store(manifest, num_shards=3)
     for suffix in (".npy", ".json"):
         shutil.copy(shard_path(folder, 0, 3).with_suffix(suffix), shard_path(folder, 1, 3).with_suffix(suffix))
-    message = f"{shard_path(folder, 1, 3)}: covers rows [0, 2] with frames of 2, this manifest needs [2, 4]: it belongs to another"
+    message = f"{shard_path(folder, 1, 3)}: covers rows [0, 2] with frames of 2, this manifest needs [2, 4]: it belongs"
     assert refusal(folder, manifest).startswith(message)
 
 

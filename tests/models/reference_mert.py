@@ -41,7 +41,7 @@ class Encoded:
     """What the forward pass goes through."""
 
     conv: Tensor  # [B, C, T], trimmed to the labels
-    projected: Tensor  # [B, T, D] before masking; 0 on padding, where the published encoder clears it in place
+    projected: Tensor  # [B, T, D]; without a mask 0 on padding, where the published encoder clears its input in place
     hidden: List[Tensor]  # [B, T, D] of each layer
     final: Tensor  # [B, T, D]; of pre-LN with the last layer norm
     padding: Optional[Tensor]  # [B, T] bool
@@ -77,12 +77,12 @@ def encode(
     projected = layer_norm(state, "layer_norm", conv.transpose(1, 2))
     if "post_extract_proj.weight" in state:
         projected = linear(state, "post_extract_proj", projected)
-    if padding is not None:
-        padding = frame_padding(padding, projected.shape[1])
-        projected = projected.masked_fill(padding[..., None], 0.0)
     x = projected if mask is None else torch.where(mask[..., None], state["mask_emb"], projected)
+    if padding is not None:
+        padding = frame_padding(padding, x.shape[1])
+        x = x.masked_fill(padding[..., None], 0.0)
     hidden, final = transformer(state, sizes, x, padding)
-    return Encoded(conv, projected, hidden, final, padding)
+    return Encoded(conv, x if mask is None else projected, hidden, final, padding)
 
 
 def loss(state: State, sizes: Sizes, wave: Tensor, targets: List[Tensor], mask: Tensor, padding: Optional[Tensor] = None) -> Loss:
@@ -163,8 +163,6 @@ def frame_padding(padding: Tensor, num_frames: int) -> Tensor:
 def transformer(state: State, sizes: Sizes, x: Tensor, padding: Optional[Tensor]) -> Tuple[List[Tensor], Tensor]:
     """[B, T, D] -> the output of every layer, and the encoder's."""
     num_frames = x.shape[1]
-    if padding is not None:
-        x = x.masked_fill(padding[..., None], 0.0)
     x = x + position(state, sizes, x)
     if not sizes.pre_ln:
         x = layer_norm(state, "encoder.layer_norm", x)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
@@ -229,3 +230,33 @@ def test_stored_cqt_of_too_few_frames_or_other_bins_is_refused(stored):
     assert float(model(source, targets, cqt_targets=torch.zeros(2, 74, 336).half())["cqt_mse_m"]) >= 0
     with pytest.raises(MertError, match=f"CQT targets have {73 if stored.shape[2] == 336 else 84} "):
         model(source, targets, cqt_targets=stored)
+
+
+def test_layer_drop_follows_from_seed_and_update():
+    """fairseq draws it from numpy's global state; here the same update drops the same layers, and that state is left alone."""
+    layers = [[16, *layer[1:]] for layer in SEVEN]
+    sizes = {"encoder_embed_dim": 16, "encoder_layers": 8, "encoder_attention_heads": 4, "conv_pos_groups": 4}
+    cfg = MERTConfig(label_rate=75.0, seed=1, conv_feature_layers=layers, encoder_layerdrop=0.5, **sizes)
+    model, run = MERTModel(cfg, TaskSettings, [8]).train(), []
+    for number, layer in enumerate(model.encoder.layers):
+        layer.register_forward_hook(lambda module, args, result, number=number: run.append(number))
+
+    def layers_run(update, seed=1):
+        run.clear()
+        cfg.seed = seed
+        model.set_num_updates(update)
+        model.extract_features(torch.zeros(1, 4000))
+        return tuple(run)
+
+    np.random.seed(7)
+    state = np.random.get_state()[1].copy()
+    first = [layers_run(update) for update in range(20)]
+    np.random.seed(8)
+    assert [layers_run(update) for update in range(20)] == first
+    assert [layers_run(update, seed=2) for update in range(20)] != first
+    assert len(set(first)) > 10 and 0.3 < sum(map(len, first)) / 160 < 0.7
+    np.random.seed(7)
+    layers_run(0)
+    assert (np.random.get_state()[1] == state).all()
+    model.eval()
+    assert layers_run(0) == tuple(range(8))

@@ -5,7 +5,7 @@ Shapes: B batch, S samples, T frames, C conv channels, D model dim, K codebooks,
 
 import contextlib
 from dataclasses import replace
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 import torch
 from fairseq.data.data_utils import numpy_seed
@@ -67,7 +67,7 @@ class MERTModel(HubertModel):
         features_only: bool = False,
         output_layer: Optional[int] = None,
         cqt_targets: Optional[Tensor] = None,
-        ids: Optional[Tensor] = None,
+        ids: Optional[Sequence[int]] = None,
         mask_indices: Optional[Tensor] = None,
     ) -> Dict[str, object]:
         """Masked prediction, or features.
@@ -80,10 +80,10 @@ class MERTModel(HubertModel):
             features_only: return the encoder's output and stop.
             output_layer: 1-based layer whose output is wanted; None: the last one (with the final layer norm of pre-LN).
             cqt_targets: [B, T', Q] magnitudes; None: computed from `source` before it is mixed.
-            ids: [B] numbers of the clips in their data set, part of the random seed.
+            ids: B numbers of the clips in their data set, part of the random seed; on the host, so that no device is waited for.
             mask_indices: [B, T] a mask to use instead of a drawn one.
         """
-        ids = torch.arange(len(source)) if ids is None else ids
+        ids = torch.as_tensor(range(len(source)) if ids is None else ids)
         with self._autocast(source.device):
             mixed = self.training and mask and not features_only
             wave = noise_mixup(source, self.cfg, ids, self.num_updates) if mixed else source

@@ -1,0 +1,48 @@
+"""All stages in order on made-up music, as a user gives them: manifest, teacher, labels, check, training, report."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import training_runs as runs
+
+from mert_fairseq.cli.main import main
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Music of the demo and two files that cannot be used."""
+    place = tmp_path_factory.mktemp("pipeline")
+    make = [sys.executable, str(EXAMPLES / "01_make_music.py"), str(place / "music"), "--pieces", "8", "--seconds", "9"]
+    subprocess.run(make, check=True, env=runs.environment())
+    soundfile.write(place / "music" / "nothing.wav", np.zeros(24000 * 4), 24000)
+    (place / "music" / "broken.mp3").write_bytes(b"no sound")
+    return place
+
+
+def test_pipeline(place, capsys):
+    def mert(*arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    manifest, teacher, labels, run = (place / name for name in ("manifest", "teacher", "labels", "run"))
+    assert "rejected: silent 1, unreadable 1" in mert("manifest", place / "music", manifest, "--valid-percent", 40)
+    assert "perplexity" in mert("teacher", "fit", "rvqvae", manifest, teacher, "--updates", 2)
+    mert("labels", "encodec", manifest, labels, "--weights", teacher, "--nshard", 2)
+    mert("labels", "cqt", manifest, labels)
+    assert mert("labels", "check", manifest, labels).count("ok") == 4
+    sizes = {path.stat().st_mtime_ns for path in labels.rglob("*.npy")}
+    assert "0 shards written, 2 were there" in mert("labels", "encodec", manifest, labels, "--weights", teacher, "--nshard", 2)
+    assert {path.stat().st_mtime_ns for path in labels.rglob("*.npy")} == sizes
+    for cqt in ("cqt", "null"):  # from the store, and computed as training runs
+        folder = run.with_name(f"run_{cqt}")
+        settings = ["optimization.max_update=12", "dataset.validate_interval_updates=6", f"task.cqt_labels={cqt}"]
+        result = runs.train(place, folder, *settings)
+        assert result.returncode == 0, result.stderr[-2000:]
+    table = mert("report", place / "run_cqt")
+    assert "update 6 -> 12" in table and "CQT error" in table and (place / "run_cqt" / "learning_curves.png").is_file()
