@@ -1,7 +1,8 @@
 """What stock fairseq lacks on current torch, applied when the package is imported; fairseq's files are not touched.
 
 - its checkpoints load with torch's safe loader (the classes they may hold are named here);
-- a wrong configuration key or a foreign checkpoint gives one line instead of a traceback.
+- a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
+- without a GPU, freed memory is kept for the next step.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from mert_fairseq.allocator import keep_freed_memory
 from mert_fairseq.checkpoints import check_resumable
 from mert_fairseq.errors import MertError
 
@@ -52,6 +54,8 @@ def _check_before_resume(load):
     return load_checkpoint
 
 
+if not torch.cuda.is_available():
+    keep_freed_memory()
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
 Trainer.load_checkpoint = _check_before_resume(Trainer.load_checkpoint)

@@ -12,8 +12,9 @@ from encodec import EncodecModel
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers import rvqvae_fit
+from mert_fairseq.teachers.residual_kmeans import first_centres, fit_codebooks, kmeans, principal_part
 from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAE, RVQVAESettings, load_teacher
-from mert_fairseq.teachers.rvqvae_fit import FitSettings, first_centres, fit_codebooks, fit_rvqvae, kmeans, principal_part
+from mert_fairseq.teachers.rvqvae_fit import FitSettings, fit_rvqvae
 
 TINY = RVQVAESettings(n_filters=2, dimension=16, num_codebooks=3, codebook_size=32)
 

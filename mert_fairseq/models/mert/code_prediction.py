@@ -58,5 +58,6 @@ def predict_codes(
         wanted = targets[:, codebook]
         losses.append(F.cross_entropy(logits, wanted, reduction="sum"))
         with torch.no_grad():
-            correct.append((logits.argmax(-1) == wanted).sum())
+            # The largest value found by amax is the target's own; argmax says the same several times slower on a CPU.
+            correct.append((logits.gather(1, wanted[:, None])[:, 0] >= logits.amax(-1)).sum())
     return CodePrediction(torch.stack(losses), torch.stack(correct), len(targets))
