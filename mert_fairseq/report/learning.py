@@ -79,5 +79,5 @@ def _cqt_lines(report: LearningReport, first: int, best: int) -> List[str]:
     before, after = (report.log.valid[update]["loss_cqt_m"] for update in (first, best))
     return [
         f"CQT error: {before:.4f} -> {after:.4f}; mean spectrum {report.cqt.mse_heldout:.4f} (held-out's own; training tracks' "
-        f"{report.cqt.mse_train:.4f}); ratio {report.cqt_ratio(best):.3f}"
+        f"{report.cqt.mse_train:.4f}); ratio {report.cqt_ratio(best):.3f} ({after / report.cqt.mse_train:.3f})"
     ]

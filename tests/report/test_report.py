@@ -259,7 +259,7 @@ def test_the_table_has_the_figures_of_first_and_best(run):
         "summed: 1.12, 0.48 below the held-out entropy 1.60, 2.03 below the training tracks' frequencies 3.16"
     )
     assert lines[5] == (
-        "CQT error: 2.0000 -> 1.2500; mean spectrum 2.5000 (held-out's own; training tracks' 3.0000); ratio 0.500"
+        "CQT error: 2.0000 -> 1.2500; mean spectrum 2.5000 (held-out's own; training tracks' 3.0000); ratio 0.500 (0.417)"
     )
 
 

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The real run of README.md: the music of a game, 40 composed tracks.   real_music.sh DIR [MUSIC]
+# On Debian: apt-get install wesnoth-1.16-music
+set -eu
+dir=$1 music=${2:-/usr/share/games/wesnoth/1.16/data/core/music}
+mkdir -p "$dir"
+mert manifest "$music" "$dir/manifest" --convert "$dir/audio" --valid-percent 12
+[ -e "$dir/teacher/config.json" ] || mert teacher fit rvqvae "$dir/manifest" "$dir/teacher"
+bash "$(dirname "$0")/04_labels.sh" "$dir"
+run() { fairseq-hydra-train --config-name mert_tiny task.data="$dir/manifest" task.label_dir="$dir/labels" hydra.run.dir="$dir/$1" "${@:2}"; }
+
+# Five minutes: mert_tiny as it stands.
+run run_five >"$dir/run_five.log" 2>&1
+mert report "$dir/run_five"
+# Half an hour: the same with more updates.
+run run_hour optimization.max_update=14000 dataset.validate_interval_updates=1000 checkpoint.save_interval_updates=1000 \
+  >"$dir/run_hour.log" 2>&1
+mert report "$dir/run_hour"
