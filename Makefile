@@ -7,7 +7,7 @@ STAMP := $(VENV)/.complete
 MUSIC ?=
 # Where torch comes from, if not from pip's usual index: https://download.pytorch.org/whl/cpu has a small one without CUDA.
 TORCH_INDEX ?=
-DEMO_DIR ?= demo
+DEMO_DIR ?=
 
 .PHONY: setup demo test lint check benchmark clean
 .DELETE_ON_ERROR:
@@ -21,10 +21,10 @@ $(STAMP): setup.py constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "make setup: $(PYTHON) is not Python 3.11 to 3.13; give one with PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) install -q -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(PIP) install -q -c constraints.txt numpy cython setuptools wheel
-	$(PIP) install -q -c constraints.txt --no-build-isolation fairseq-fixed
 	$(PIP) install -q -c constraints.txt --no-deps torchaudio
+	$(PIP) install -q -c constraints.txt --no-build-isolation fairseq-fixed
 	@$(BIN)/python -c 'import torchaudio' 2>/dev/null || $(MAKE) --no-print-directory torchaudio-without-cuda
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev,demo]"
 	$(PIP) install -q -c constraints.txt --no-deps tinysoundfont pretty_midi
@@ -53,4 +53,4 @@ benchmark: setup
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(DEMO_DIR) build *.egg-info
+	rm -rf $(VENV) demo build *.egg-info

@@ -13,13 +13,15 @@ CORE = [
     "encodec>=0.1.1",
     "soundfile>=0.12.1",
     "submitit>=1.5",
+    "hydra-core>=1.3",
+    "omegaconf>=2.3",
     "numpy>=2.0",
     "scipy>=1.11",
     "safetensors>=0.4",
     "tqdm>=4.60",
 ]
 EXTRAS = {
-    "demo": ["matplotlib>=3.8"],
+    "demo": ["matplotlib>=3.8"],  # its made-up music also needs tinysoundfont and pretty_midi, without their dependencies
     "export": ["transformers>=4.56", "onnx", "onnxruntime"],
     "probing": ["scikit-learn", "mir_eval>=0.8", "torchmetrics"],
     "slurm": ["hydra-submitit-launcher>=1.2"],
@@ -33,7 +35,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["mert_fairseq", "mert_fairseq.*"]) + ["hydra_plugins.mert_fairseq_searchpath"],
     # Hydra lists plugins by walking folders, which an editable install does not offer: `make setup` adds a .pth for it.
     package_dir={"hydra_plugins.mert_fairseq_searchpath": f"{PLUGINS}/mert_fairseq_searchpath"},

@@ -5,7 +5,7 @@ dir=$(realpath "$1"); shift
 last="$dir/run/checkpoints/checkpoint_last.pt"
 
 start() {
-  fairseq-hydra-train --config-name mert_tiny task.data="$dir/manifest" task.label_dir="$dir/labels" hydra.run.dir="$dir/run" "$@" \
+  fairseq-hydra-train --config-name mert_tiny task.data="'$dir/manifest'" task.label_dir="'$dir/labels'" hydra.run.dir="'$dir/run'" "$@" \
     >>"$dir/train.log" 2>&1 &
   pid=$!
 }
@@ -20,7 +20,8 @@ follow() { # says how far it is until the run ends, or until the file $1 exists
   done
 }
 
-trap 'kill -9 "$pid" 2>/dev/null || true' INT TERM
+pid=
+trap 'kill -9 "$pid" 2>/dev/null; exit 130' INT TERM
 if [ ! -e "$last" ]; then
   start "$@"
   follow "$last"

@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
-# All steps in order.   demo.sh DIR [MUSIC]   MUSIC: a folder of audio; without it the demo makes its own.
+# All steps in order.   demo.sh [DIR [MUSIC]]   MUSIC: a folder of audio; without it the demo makes its own.
+# VALID_PERCENT (15), TEACHER_SECONDS (150) and UPDATES (1500) in the environment change what the steps are told.
 set -eu
-here=$(dirname "$0") dir=$1 music=${2:-}
+here=$(dirname "$0") music=${2:-}
+dir=${1:-demo/$(basename "${music:-made}")}
 mkdir -p "$dir"
+source=${music:+$(realpath "$music")}
+if [ -e "$dir/source" ] && [ "$(cat "$dir/source")" != "$source" ]; then
+  echo "$dir holds the demo of other music; give another folder: make demo DEMO_DIR=..." >&2
+  exit 1
+fi
+echo "$source" >"$dir/source"
 begin=$SECONDS
 step() { printf '\n== %s (%s s)\n' "$1" "$((SECONDS - begin))"; }
 

@@ -7,12 +7,12 @@ mkdir -p "$dir"
 mert manifest "$music" "$dir/manifest" --convert "$dir/audio" --valid-percent 12
 [ -e "$dir/teacher/config.json" ] || mert teacher fit rvqvae "$dir/manifest" "$dir/teacher"
 bash "$(dirname "$0")/04_labels.sh" "$dir"
-run() { fairseq-hydra-train --config-name mert_tiny task.data="$dir/manifest" task.label_dir="$dir/labels" hydra.run.dir="$dir/$1" "${@:2}"; }
+run() { fairseq-hydra-train --config-name mert_tiny task.data="'$dir/manifest'" task.label_dir="'$dir/labels'" hydra.run.dir="'$dir/$1'" "${@:2}" \
+    >"$dir/$1.log" 2>&1 || { tail -n 5 "$dir/$1.log"; return 1; }; }
 
 # Five minutes: mert_tiny as it stands.
-run run_five >"$dir/run_five.log" 2>&1
+run run_five
 mert report "$dir/run_five"
 # Half an hour: the same with more updates.
-run run_hour optimization.max_update=14000 dataset.validate_interval_updates=1000 checkpoint.save_interval_updates=1000 \
-  >"$dir/run_hour.log" 2>&1
-mert report "$dir/run_hour"
+run run_long optimization.max_update=14000 dataset.validate_interval_updates=1000 checkpoint.save_interval_updates=1000
+mert report "$dir/run_long"

@@ -2,6 +2,7 @@
 
 - its checkpoints load with torch's safe loader (the classes they may hold are named here);
 - a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
+- checkpoint_last.pt is replaced in one step;
 - without a GPU, freed memory is kept for the next step.
 """
 
@@ -16,6 +17,7 @@ logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 import torch
 from fairseq.data.dictionary import Dictionary
 from fairseq.dataclass import utils as dataclass_utils
+from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
@@ -54,8 +56,22 @@ def _check_before_resume(load):
     return load_checkpoint
 
 
+def _copy_whole(copy):
+    """Wraps fairseq's copy of a checkpoint to checkpoint_last.pt: a kill in the middle leaves the old one, not a part of the new."""
+
+    @functools.wraps(copy)
+    def copy_then_rename(source, target, overwrite=False):
+        if not copy(source, f"{target}.part", overwrite=True):
+            return False
+        os.replace(f"{target}.part", target)
+        return True
+
+    return copy_then_rename
+
+
 if not torch.cuda.is_available():
     keep_freed_memory()
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
+PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
 Trainer.load_checkpoint = _check_before_resume(Trainer.load_checkpoint)

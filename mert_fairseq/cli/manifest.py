@@ -2,6 +2,9 @@
 
 import argparse
 
+from mert_fairseq.data.scan import scan
+from mert_fairseq.errors import MertError
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     """Add the command `manifest`; its parsed arguments carry `run`."""
@@ -46,9 +49,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Scan and print a summary; returns 0. Raises MertError for anything that keeps the manifests from being written."""
-    from mert_fairseq.data.scan import scan  # here, as it loads torch and `mert --help` need not
-    from mert_fairseq.errors import MertError
-
     try:
         report = scan(
             args.audio_dir,

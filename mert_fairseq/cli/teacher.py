@@ -41,6 +41,9 @@ def add_parser(subparsers) -> None:
     rvqvae.add_argument("out", metavar="OUT", help="folder for the teacher, for `mert labels encodec --weights OUT`")
     rvqvae.add_argument("--updates", type=int, default=defaults.updates, help=f"of the autoencoder (default {defaults.updates})")
     rvqvae.add_argument("--max-seconds", type=float, help="stop earlier at this time, shared among the phases (default: no limit)")
+    rvqvae.add_argument(
+        "--finetune-updates", type=int, default=0, help="through the quantiser, kept only if no codebook loses usage (default 0)"
+    )
     rvqvae.add_argument("--seed", type=int, default=defaults.seed, help=f"(default {defaults.seed})")
     rvqvae.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     rvqvae.set_defaults(run=run_fit_rvqvae)
@@ -50,16 +53,21 @@ def run_fit_rvqvae(args: argparse.Namespace) -> int:
     """Fits, saves, and prints the held-out figures."""
     if args.updates < 1 or (args.threads is not None and args.threads < 1):
         raise MertError(f"--updates {args.updates} --threads {args.threads}: need updates >= 1 and threads >= 1")
+    if args.max_seconds is not None and args.max_seconds < 10:
+        raise MertError(f"--max-seconds {args.max_seconds}: need at least 10")
     if args.threads:
         torch.set_num_threads(args.threads)
     check_free(args.out)  # before the minutes that follow
     train, valid = (_tracks(Path(args.manifest_dir) / f"{split}.tsv") for split in ("train", "valid"))
-    settings = FitSettings(updates=args.updates, max_seconds=args.max_seconds, seed=args.seed)
+    settings = FitSettings(
+        updates=args.updates, finetune_updates=args.finetune_updates, max_seconds=args.max_seconds, seed=args.seed
+    )
     bars = {}
 
     def progress(phase: str, done: int, total: int) -> None:
-        bar = bars.setdefault(phase, tqdm(total=total, desc=phase, disable=not sys.stderr.isatty()))
-        bar.update(done - bar.n)
+        if phase not in bars:
+            bars[phase] = tqdm(total=total, desc=phase, disable=not sys.stderr.isatty())
+        bars[phase].update(done - bars[phase].n)
 
     model, report = fit_rvqvae(train, valid, settings, progress)
     for bar in bars.values():

@@ -148,7 +148,7 @@ def group_weights(config: CQTConfig, group: Group, frames: int) -> torch.Tensor:
 
 
 class FastCQT(torch.nn.Module):
-    """Constant-Q magnitudes in the frequency domain; the same values as nnAudio's CQT, some hundred times faster on CPU.
+    """Constant-Q magnitudes in the frequency domain; the same values as nnAudio's CQT, tens of times faster on CPU (tests/benchmarks).
 
     `threshold` is where kernels may be cut, relative to the peak of their spectrum. On noise 2e-5 gives a relative error of
     1.3e-5 and at most 3e-5 of the largest value; 1e-4 is about a tenth faster with three times the error.

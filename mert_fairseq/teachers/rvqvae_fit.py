@@ -40,8 +40,8 @@ class FitSettings:
 
     model: RVQVAESettings = field(default_factory=RVQVAESettings)
     updates: int = 700  # of the autoencoder alone
-    finetune_updates: int = 0  # through the quantiser; on music each trial was rejected (perplexity fell), so by default none
-    max_seconds: Optional[float] = None  # for all phases; the autoencoder ends at 60 % of it, fine-tuning at 90 %
+    finetune_updates: int = 0  # through the quantiser; kept only if no codebook loses usage, which on music was not seen yet
+    max_seconds: Optional[float] = None  # for all phases; the autoencoder ends at 75 % of it (60 % before fine-tuning), fine-tuning at 90 %
     batch_size: int = 8
     clip_s: float = 0.4
     learning_rate: float = 1e-3  # cosine down to 0
@@ -234,7 +234,7 @@ class _Fit:
     def autoencoder(self) -> int:
         model, settings = self.model, self.settings
         return _train(lambda wave: self.loss(model.synthesise(model.latents(wave)), wave), list(model.parameters()), self.clips,
-                      settings, settings.updates, settings.learning_rate, self.seconds_until(0.6),
+                      settings, settings.updates, settings.learning_rate, self.seconds_until(0.6 if settings.finetune_updates else 0.75),
                       lambda done, total: self.progress("autoencoder", done, total))
 
     def codebooks(self) -> None:

@@ -62,6 +62,28 @@ def test_truncated_labels(corpus, tmp_path):
     assert str(shard.name) in line and "truncated" in line and "mert labels" in line
 
 
+def edit_info(corpus, **changes):
+    path = train_shard(corpus, ".json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_labels_of_another_rate(corpus, tmp_path):
+    edit_info(corpus, frame_rate=50.0)
+    line = refusal(corpus, tmp_path / "run")
+    assert train_shard(corpus, ".npy").name in line and "50.0" in line and "75.0" in line
+
+
+def test_labels_of_another_manifest(corpus, tmp_path):
+    edit_info(corpus, manifest_sha256="0" * 64)
+    line = refusal(corpus, tmp_path / "run")
+    assert train_shard(corpus, ".npy").name in line and "another manifest" in line
+
+
+def test_wrong_sample_rate(corpus, tmp_path):
+    line = refusal(corpus, tmp_path / "run", "task.sample_rate=16000")
+    assert "16000" in line and "24000" in line
+
+
 def test_code_out_of_range(corpus, tmp_path):
     for split in ("train", "valid"):
         path = corpus / "labels" / f"{split}.encodec" / "shard-00000-of-00001.json"

@@ -3,7 +3,7 @@
 The published code mixes with probability 1 - mixture_prob; here `mixture_prob` is the probability that a clip is mixed.
 """
 
-from typing import Iterator, Sequence, Tuple
+from typing import Iterator, Tuple
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def noise_mixup(source: Tensor, cfg, ids: Tensor, update: int) -> Tensor:
 def draw_pieces(cfg, rng: np.random.Generator, num_clips: int, num_samples: int) -> Iterator[Piece]:
     """Where each piece comes from and goes to; every bound is inclusive, a piece is never longer than the clip."""
     shortest, longest = (min(bound, num_samples) for bound in cfg.inbatch_noise_augment_len_range)
-    fewest, most = _ordered(cfg.inbatch_noise_augment_number_range)
+    fewest, most = cfg.inbatch_noise_augment_number_range
     pool_samples = (num_clips - 1) * num_samples
     for clip in range(num_clips):
         if rng.random() >= cfg.mixture_prob:
@@ -46,10 +46,6 @@ def draw_pieces(cfg, rng: np.random.Generator, num_clips: int, num_samples: int)
             length = int(rng.integers(shortest, longest + 1))
             place = int(rng.integers(0, num_samples - length + 1))
             yield clip, place, int(rng.integers(0, pool_samples - length + 1)), length
-
-
-def _ordered(bounds: Sequence[int]) -> Tuple[int, int]:
-    return int(bounds[0]), int(bounds[1])
 
 
 def _from_pool(flat: Tensor, clip: int, num_samples: int, start: int, length: int) -> Tensor:
