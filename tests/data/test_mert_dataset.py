@@ -48,7 +48,7 @@ def batches(dataset, workers=0, size=3):
 
 def flat(batch):
     """A batch's tensors by name."""
-    tensors = {name: value for name, value in batch["net_input"].items() if value is not None}
+    tensors = {name: torch.as_tensor(value) for name, value in batch["net_input"].items() if value is not None}
     return {**tensors, "id": batch["id"], **{f"target {k}": target for k, target in enumerate(batch["target_list"])}}
 
 
