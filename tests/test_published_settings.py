@@ -49,6 +49,8 @@ PUBLISHED = {
 
 # Hydra lets a command change only what a config names.
 CHANGEABLE = [
+    "task.sample_rate",
+    "task.label_rate",
     "task.max_bad_files",
     "task.min_sample_size",
     "task.normalize",

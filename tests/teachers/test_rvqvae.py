@@ -13,7 +13,7 @@ from encodec import EncodecModel
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers import rvqvae_fit
 from mert_fairseq.teachers.residual_kmeans import first_centres, fit_codebooks, kmeans, principal_part
-from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAE, RVQVAESettings, load_teacher
+from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAE, RVQVAESettings, load_teacher, nearest
 from mert_fairseq.teachers.rvqvae_fit import FitSettings, fit_rvqvae
 
 TINY = RVQVAESettings(n_filters=2, dimension=16, num_codebooks=3, codebook_size=32)
@@ -278,7 +278,7 @@ def test_codebooks_of_the_principal_part_do_not_see_the_rest():
     assert part.shape == latents.shape and torch.linalg.matrix_rank(part - part.mean(0), rtol=1e-4) == 3
     assert torch.allclose(principal_part(latents, 6), latents, atol=1e-4)
     codebook = fit_codebooks(part, 1, 16, 5, generator)[0]
-    assert torch.equal(rvqvae_fit.nearest(latents, codebook), rvqvae_fit.nearest(part, codebook))
+    assert torch.equal(nearest(latents, codebook), nearest(part, codebook))
 
 
 SETTINGS = FitSettings(
