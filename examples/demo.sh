@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All steps in order.   demo.sh [DIR [MUSIC]]   MUSIC: a folder of audio; without it the demo makes its own.
-# VALID_PERCENT (15), TEACHER_SECONDS (150) and UPDATES (1500) in the environment change what the steps are told.
+# VALID_PERCENT (15), TEACHER_SECONDS (150) and UPDATES (2200) in the environment change what the steps are told.
 set -eu
 here=$(dirname "$0") music=${2:-}
 dir=${1:-demo/$(basename "${music:-made}")}
@@ -23,6 +23,6 @@ echo "$music"
 step "2 manifest";  bash "$here/02_manifest.sh" "$dir" "$music"
 step "3 teacher";   bash "$here/03_teacher.sh" "$dir"
 step "4 targets";   bash "$here/04_labels.sh" "$dir"
-step "5 training";  bash "$here/05_train.sh" "$dir" optimization.max_update="${UPDATES:-1500}"
+step "5 training";  bash "$here/05_train.sh" "$dir" optimization.max_update="${UPDATES:-2200}"
 step "6 what was learned"; bash "$here/06_report.sh" "$dir"
 step "done"
