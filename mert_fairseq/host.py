@@ -32,6 +32,7 @@ def _name_wrong_keys(merge):
 
     @functools.wraps(merge)
     def merge_with_parent(dc, cfg, remove_missing=False):
+        """fairseq's merge; a key or value that the data class does not take becomes a MertError of one line."""
         try:
             return merge(dc, cfg, remove_missing)
         except OmegaConfBaseException as error:

@@ -75,7 +75,8 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_read(corpus, c
 
 @pytest.mark.parametrize("changes", [{"min_sample_size": 400}, {"min_sample_size": 8000}, {"crops_per_file": 0}])
 def test_settings_at_the_edge_are_taken(corpus, changes):
-    MERTPretrainingTask(config(corpus, **changes))
+    task = MERTPretrainingTask(config(corpus, **changes))
+    assert {key: task.cfg[key] if hasattr(task.cfg, "keys") else getattr(task.cfg, key) for key in changes} == changes
 
 
 def test_codebook_sizes_travel_with_the_checkpoint(splits):
