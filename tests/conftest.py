@@ -5,7 +5,8 @@ import pytest
 import soundfile
 
 from mert_fairseq.data.manifest import read_manifest, write_manifest
-from mert_fairseq.data.target_store import ShardInfo, shard_path, shard_rows, store_folder, write_shard
+from mert_fairseq.data.shard import ShardInfo, shard_path, shard_rows, write_shard
+from mert_fairseq.data.target_store import store_folder
 from mert_fairseq.frames import SAMPLE_RATE, num_code_frames, num_cqt_frames
 
 

@@ -2,35 +2,20 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import List
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from mert_fairseq.data.audio import read_audio
-from mert_fairseq.data.manifest import read_manifest
+from mert_fairseq.cli import teacher_clusters
+from mert_fairseq.cli.teacher_clusters import manifest_tracks, print_codebooks
 from mert_fairseq.errors import MertError
-from mert_fairseq.teachers.rvqvae import check_free
 from mert_fairseq.teachers.rvqvae_fit import FitReport, FitSettings, fit_rvqvae
-
-
-@dataclass
-class ManifestTrack:
-    """One row of a manifest, read by window."""
-
-    path: Path
-    num_samples: int
-
-    def read(self, start: int, num_samples: int) -> np.ndarray:
-        """Samples start..start+num_samples as float32."""
-        return read_audio(self.path, start, num_samples)
+from mert_fairseq.teachers.teacher_folder import check_free
 
 
 def add_parser(subparsers) -> None:
-    """Adds `teacher fit rvqvae`."""
+    """Adds `teacher fit rvqvae | kmeans | melrvq`."""
     parser = subparsers.add_parser("teacher", help="fit a teacher on one's own music")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     fit = actions.add_parser("fit", help="fit a teacher")
@@ -47,6 +32,7 @@ def add_parser(subparsers) -> None:
     rvqvae.add_argument("--seed", type=int, default=defaults.seed, help=f"(default {defaults.seed})")
     rvqvae.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     rvqvae.set_defaults(run=run_fit_rvqvae)
+    teacher_clusters.add_parsers(kinds)
 
 
 def run_fit_rvqvae(args: argparse.Namespace) -> int:
@@ -58,7 +44,7 @@ def run_fit_rvqvae(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     check_free(args.out)  # before the minutes that follow
-    train, valid = (_tracks(Path(args.manifest_dir) / f"{split}.tsv") for split in ("train", "valid"))
+    train, valid = (manifest_tracks(Path(args.manifest_dir) / f"{split}.tsv") for split in ("train", "valid"))
     settings = FitSettings(
         updates=args.updates, finetune_updates=args.finetune_updates, max_seconds=args.max_seconds, seed=args.seed
     )
@@ -78,14 +64,6 @@ def run_fit_rvqvae(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tracks(manifest_path: Path) -> List[ManifestTrack]:
-    manifest = read_manifest(manifest_path)
-    return [ManifestTrack(manifest.path(row), int(manifest.num_samples[row])) for row in range(len(manifest))]
-
-
 def _print_report(report: FitReport) -> None:
     print(f"held-out log-mel L1 {report.log_mel_l1:.3f} (constant spectrum {report.constant_log_mel_l1:.3f})")
-    print("codebook   perplexity  top code %  same as frame before %  residual energy %")
-    rows = zip(report.perplexity, report.top_share, report.repeat_rate, report.residual_energy)
-    for codebook, (perplexity, top, repeat, residual) in enumerate(rows):
-        print(f"{codebook:8} {perplexity:12.0f} {100 * top:11.1f} {100 * repeat:23.1f} {100 * residual:18.1f}")
+    print_codebooks(report.perplexity, report.top_share, report.repeat_rate, report.residual_energy)

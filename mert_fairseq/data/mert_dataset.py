@@ -13,6 +13,7 @@ import torch
 from fairseq.data import FairseqDataset
 from torch import Tensor
 
+from mert_fairseq.class_ids import NUM_SPECIALS, PAD
 from mert_fairseq.data.audio import AudioError, read_audio
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.target_store import TargetStore
@@ -20,9 +21,6 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.frames import HOP, floor_to_grid, num_conv_frames
 
 logger = logging.getLogger(__name__)
-
-NUM_SPECIALS = 4  # class id = code + 4: fairseq's <s> <pad> </s> <unk> come first
-PAD_TARGET = 1  # fairseq's <pad>
 
 
 @dataclass
@@ -35,6 +33,7 @@ class CropSettings:
         per_file: crops of each file per epoch; 0: as many as fit, so that an epoch hears about the whole corpus once.
         random: draw the crops' places; False: evenly from the beginning.
         pad: pad shorter clips to the longest of the batch; False (published): cut all to the shortest.
+        most: crops of an epoch, the first of its order; 0: all.
     """
 
     max_samples: int
@@ -42,6 +41,7 @@ class CropSettings:
     per_file: int = 1
     random: bool = True
     pad: bool = False
+    most: int = 0
 
 
 class MERTDataset(FairseqDataset):
@@ -171,7 +171,7 @@ class MERTDataset(FairseqDataset):
             length = floor_to_grid(length)
         frames = num_conv_frames(length, self.conv_layers)
         source = torch.stack([_fit(sample["wave"], length, 0.0) for sample in samples])
-        targets = torch.stack([_fit(sample["codes"] + NUM_SPECIALS, frames, PAD_TARGET) for sample in samples])
+        targets = torch.stack([_fit(sample["codes"] + NUM_SPECIALS, frames, PAD) for sample in samples])
         # On-the-fly CQT needs the wave in full precision, and fairseq's half-precision modes round float32 but leave float64 alone.
         net_input = {"source": source.double() if self.cqt_store is None else source, "padding_mask": _padding(lengths, length)}
         net_input["ids"] = [sample["id"] for sample in samples]  # a list stays on the host, where random draws are made
@@ -195,10 +195,11 @@ class MERTDataset(FairseqDataset):
     def ordered_indices(self) -> np.ndarray:
         """Items in an order drawn from (seed, epoch), longest first within it, so that batches hold equal lengths.
 
-        The first batches of a validation split are thus a fair sample of it (fairseq gives it epoch 1 every time).
+        The first crops of a validation split are thus a fair sample of it (fairseq gives it epoch 1 every time).
         """
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
-        return order[np.argsort(-self.num_tokens_vec(order), kind="stable")]
+        order = order[np.argsort(-self.num_tokens_vec(order), kind="stable")]
+        return order[: self.crop.most] if self.crop.most else order
 
 
 def _fit(values: Tensor, length: int, fill: float) -> Tensor:

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, List, Optional
 
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig, HubertPretrainingTask
 from omegaconf import II
 
+from mert_fairseq.data.loader_processes import end_with_the_epoch
 from mert_fairseq.data.manifest import read_manifest
 from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
-from mert_fairseq.data.target_store import TargetStore, read_info, shards_of, store_folder
+from mert_fairseq.data.shard import read_info
+from mert_fairseq.data.target_store import TargetStore, shards_of, store_folder
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE, receptive_field
 from mert_fairseq.models.mert.config import conv_layers_of
@@ -36,6 +39,10 @@ class MERTPretrainingConfig(HubertPretrainingConfig):
     min_sample_size: Optional[int] = field(default=72_000, metadata={"help": "shorter files are left out, samples (3 s)"})
     crops_per_file: int = field(
         default=1, metadata={"help": "crops of each file per epoch; 0: as many as fit, an epoch hears about the whole corpus once"}
+    )
+    max_valid_crops: int = field(
+        default=0, metadata={"help": "crops of a validation, a fixed sample of the held-out audio; 0: all (leave dataset.max_valid_steps "
+                             "unset: a validation that is broken off leaves its loader processes behind)"}
     )
     max_bad_files: int = field(default=0, metadata={"help": "damaged files tolerated (counted and listed) before training stops"})
     seed: int = field(default=II("common.seed"), metadata={"help": "seed of crops and batches"})
@@ -82,6 +89,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
             per_file=self.cfg.crops_per_file,
             random=bool(self.cfg.random_crop) and split == "train",
             pad=bool(self.cfg.pad_audio),
+            most=0 if split == "train" else self.cfg.max_valid_crops,
         )
         layers = conv_layers_of(self.cfg.conv_feature_layers)
         dataset = MERTDataset(manifest, stores, cqt, crop, layers, seed=self.cfg.seed, max_bad_files=self.cfg.max_bad_files)
@@ -93,6 +101,10 @@ class MERTPretrainingTask(HubertPretrainingTask):
 
     def _open_store(self, split: str, name: str, manifest, kind: str) -> TargetStore:
         return TargetStore(store_folder(self.get_label_dir(), split, name), manifest, kind, self.cfg.label_rate)
+
+    def get_batch_iterator(self, dataset: MERTDataset, *args: Any, **options: Any) -> EpochBatchIterator:
+        """fairseq's, with loader processes that end with their epoch; a new one is made for each (crops and batches are drawn anew)."""
+        return end_with_the_epoch(super().get_batch_iterator(dataset, *args, **options))
 
     def begin_epoch(self, epoch: int, model) -> None:
         """Lists the damaged files met so far."""
@@ -115,5 +127,6 @@ def _check_settings(cfg: MERTPretrainingConfig) -> None:
     least, most = cfg.min_sample_size, cfg.max_sample_size
     if least is None or most is None or not receptive_field() <= least <= most:
         raise MertError(f"need {receptive_field()} <= task.min_sample_size ({least}) <= task.max_sample_size ({most})")
-    if cfg.crops_per_file < 0 or cfg.max_bad_files < 0:
-        raise MertError(f"task.crops_per_file ({cfg.crops_per_file}) and task.max_bad_files ({cfg.max_bad_files}) must be >= 0")
+    for name in ("crops_per_file", "max_bad_files", "max_valid_crops"):
+        if getattr(cfg, name) < 0:
+            raise MertError(f"task.{name}={getattr(cfg, name)} must be >= 0")

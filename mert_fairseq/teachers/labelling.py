@@ -1,58 +1,25 @@
 """From manifest to target store: runs a teacher over every row and writes shards."""
 
 import logging
-from dataclasses import dataclass, field
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Callable, Iterable, Iterator, List, Sequence, Union
 
 import numpy as np
 
 from mert_fairseq.data.audio import AudioError, read_audio
+from mert_fairseq.data.compact_cqt import from_bytes, to_bytes
 from mert_fairseq.data.manifest import Manifest
-from mert_fairseq.data.target_store import ShardInfo, open_array, read_info, shard_path, shard_rows, write_shard
+from mert_fairseq.data.shard import ShardInfo, open_array, read_info, shard_path, shard_rows, write_shard
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE
-from mert_fairseq.teachers.cqt import CQTConfig, FastCQT, cqt_track
-from mert_fairseq.teachers.rvqvae import load_teacher
+from mert_fairseq.teachers.labeller import Labeller
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass
-class Labeller:
-    """A teacher as the dump sees it.
-
-    Attributes:
-        label: a track's wave [S] -> targets [T, width].
-        num_classes: entries of each codebook; None for CQT.
-    """
-
-    kind: str
-    teacher: str
-    width: int
-    label: Callable[[np.ndarray], np.ndarray]
-    num_classes: Optional[List[int]] = None
-    settings: Dict[str, Any] = field(default_factory=dict)
-    weights_sha256: Optional[str] = None
-
-
-def encodec_labeller(weights: Optional[str], bandwidth: Optional[float]) -> Labeller:
-    """RVQ-VAE codes: a folder of `mert teacher fit rvqvae`, or EnCodec's published 24 kHz weights (folder or torch hub cache)."""
-    teacher = load_teacher(weights, bandwidth)
-    sizes = [teacher.codebook_size] * teacher.num_codebooks
-    settings = _plain(teacher.settings)
-    return Labeller("codes", teacher.name, len(sizes), teacher.encode_track, sizes, settings, teacher.weights_hash)
-
-
-def cqt_labeller() -> Labeller:
-    """Constant-Q magnitudes of whole tracks, so that a crop's edges see their true context; kept as float16."""
-    config = CQTConfig()
-    transform = FastCQT(config)
-    return Labeller("cqt", "cqt", config.num_bins, lambda wave: cqt_track(wave, transform), settings=_plain(config))
-
-
-def _plain(settings: Any) -> Dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}
+READ_AHEAD = 2  # files decoded while the teacher works
+NO_SAMPLES = np.zeros(0, np.float32)
 
 
 def write_labels(
@@ -71,32 +38,37 @@ def write_labels(
         advance: called with the samples of each row done.
 
     Raises:
-        MertError: after all the rest is done, if more files were damaged than allowed; each is named.
+        DamagedFiles: after all the rest is done, if more files were damaged than allowed; each is named.
     """
-    _refuse_other_division(folder, num_shards)
+    refuse_other_division(folder, num_shards)
     bad: List[str] = []
     written = 0
     for shard in shards:
         path = shard_path(folder, shard, num_shards)
         info = _describe(manifest, labeller, shard, num_shards)
-        if _complete(path, info):
+        if is_complete(path, info):
             advance(int(manifest.num_samples[slice(*info.rows)].sum()))
             continue
+        rows = _ShardRows(manifest, labeller, info, bad, allow_bad, advance)
         try:
-            write_shard(path, info, _label_rows(manifest, labeller, info, bad, allow_bad, advance))
+            write_shard(path, info, compact(rows, info, path) if labeller.compact else rows)
             written += 1
         except _TooManyBad:
             logger.error(f"{path.name} not written")
     if len(bad) > allow_bad:
-        raise MertError(f"{len(bad)} damaged files ({allow_bad} allowed by --allow-bad): {'; '.join(bad)}")
+        raise DamagedFiles(f"{len(bad)} damaged files ({allow_bad} allowed by --allow-bad): {'; '.join(bad)}")
     return written
+
+
+class DamagedFiles(MertError):
+    """More files were damaged than allowed; everything else was done."""
 
 
 class _TooManyBad(Exception):
     """A shard has damaged files that are not allowed; what was written of it is given up."""
 
 
-def _refuse_other_division(folder: Path, num_shards: int) -> None:
+def refuse_other_division(folder: Path, num_shards: int) -> None:
     """Shards of two divisions in one folder cannot be read; said before hours of work rather than after."""
     others = [path for path in folder.glob("shard-*-of-*.json") if path.stem.rsplit("-", 1)[1] != f"{num_shards:05d}"]
     if others:
@@ -104,22 +76,81 @@ def _refuse_other_division(folder: Path, num_shards: int) -> None:
         raise MertError(f"{folder}: holds {min(others).stem}, --nshard {num_shards} given; {mend}")
 
 
-def _label_rows(manifest, labeller, info, bad, allow_bad, advance) -> Iterator[np.ndarray]:
-    """The rows of a shard, one in memory at a time; raises _TooManyBad behind the last one, when all damaged ones are known."""
-    limit = max(allow_bad, len(bad))  # a damaged file of an earlier shard does not stop this one
-    for row in range(*info.rows):
+class _ShardRows:
+    """The targets of a shard's rows in order, a few in memory at a time; _TooManyBad behind the last, when all bad ones are known."""
+
+    def __init__(self, manifest, labeller, info, bad, allow_bad, advance) -> None:
+        self.manifest, self.labeller, self.info, self.bad, self.advance = manifest, labeller, info, bad, advance
+        self.limit = max(allow_bad, len(bad))  # a damaged file of an earlier shard does not stop this one
+        lengths = manifest.num_samples[slice(*info.rows)]
+        self.measured_row = info.rows[0] + int(np.argmax(lengths)) if labeller.measure and len(lengths) else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for row, targets in zip(range(*self.info.rows), self.labeller.label_tracks(self._waves())):
+            yield targets
+            self.advance(int(self.manifest.num_samples[row]))
+        if len(self.bad) > self.limit:
+            raise _TooManyBad
+
+    def _waves(self) -> Iterator[np.ndarray]:
+        """Every row's wave; of no samples for a damaged file, and for all files once there are too many of those."""
+        for row, wave in zip(range(*self.info.rows), _read_ahead(self.manifest, range(*self.info.rows))):
+            if isinstance(wave, AudioError):
+                self.bad.append(f"row {row}: {wave}")
+                self.info.notes.setdefault("bad_rows", {})[str(row)] = str(wave)
+                wave = NO_SAMPLES
+            elif row == self.measured_row:
+                self.info.notes["windows_against_whole_file"] = {"row": row, **self.labeller.measure(wave)}
+            yield wave if len(self.bad) <= self.limit else NO_SAMPLES
+
+
+def _read_ahead(manifest: Manifest, rows: range) -> Iterator[Union[np.ndarray, AudioError]]:
+    """Waves in order, the next files decoded by another thread while this one is used."""
+
+    def read(row: int) -> Union[np.ndarray, AudioError]:
         try:
-            wave = read_audio(manifest.path(row))
+            return read_audio(manifest.path(row))
         except AudioError as error:
-            bad.append(f"row {row}: {error}")
-            info.notes.setdefault("bad_rows", {})[str(row)] = str(error)
-            yield np.zeros((0, labeller.width))
-        else:
-            if len(bad) <= limit:
-                yield labeller.label(wave)
-        advance(int(manifest.num_samples[row]))
-    if len(bad) > limit:
-        raise _TooManyBad
+            return error
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = [pool.submit(read, row) for row in rows[:READ_AHEAD]]
+        for row in rows:
+            wave = waiting.pop(0).result()
+            if row + READ_AHEAD < rows.stop:
+                waiting.append(pool.submit(read, row + READ_AHEAD))
+            yield wave
+
+
+def compact(rows: Iterable[np.ndarray], info: ShardInfo, path: Path) -> Iterator[np.ndarray]:
+    """CQT rows as uint8; fills in `info.scale` at once, which takes a spool on disk of all rows, and the measured error at the end."""
+    largest, lengths = np.zeros(info.width, np.float32), []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spool = tempfile.TemporaryFile(dir=path.parent)  # has no name: a killed dump leaves nothing
+        for frames in rows:
+            half = np.ascontiguousarray(frames, np.float16)
+            spool.write(half.data)
+            largest = np.maximum(largest, half.max(axis=0, initial=0).astype(np.float32))
+            lengths.append(len(half))
+        spool.seek(0)
+    except OSError as fault:
+        raise MertError(f"{path}: cannot be written ({fault.strerror}); make room or pick another folder and run again") from fault
+    info.scale = [float(value) for value in largest]
+    return _levels(spool, lengths, largest, info)
+
+
+def _levels(spool, lengths: List[int], largest: np.ndarray, info: ShardInfo) -> Iterator[np.ndarray]:
+    error = energy = 0.0
+    with spool:
+        for length in lengths:
+            half = np.frombuffer(spool.read(2 * length * info.width), np.float16)
+            frames = half.reshape(length, info.width).astype(np.float32)
+            levels = to_bytes(frames, largest)
+            error += float(np.square(from_bytes(levels, largest) - frames).sum())
+            energy += float(np.square(frames).sum())
+            yield levels
+    info.notes["relative_error"] = round((error / energy) ** 0.5, 6) if energy else 0.0
 
 
 def _describe(manifest: Manifest, labeller: Labeller, shard: int, num_shards: int) -> ShardInfo:
@@ -135,10 +166,11 @@ def _describe(manifest: Manifest, labeller: Labeller, shard: int, num_shards: in
         settings=labeller.settings,
         weights_sha256=labeller.weights_sha256,
         manifest_sha256=manifest.rows_hash(*rows),
+        made_by=labeller.made_by,
     )
 
 
-def _complete(path: Path, wanted: ShardInfo) -> bool:
+def is_complete(path: Path, wanted: ShardInfo) -> bool:
     """Whether the shard is there; refuses one of another teacher or manifest rather than mixing or overwriting it."""
     if not (path.is_file() and path.with_suffix(".json").is_file()):
         return False

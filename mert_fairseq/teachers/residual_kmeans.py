@@ -1,11 +1,23 @@
-"""Residual k-means: the codebooks of a residual vector quantiser, fitted to a sample of latents in bounded memory."""
+"""Residual k-means: a residual vector quantiser, and how its codebooks are fitted to a sample in bounded memory."""
 
 from typing import Any, Callable, List, Tuple
 
 import torch
 from torch import Tensor
 
-from mert_fairseq.teachers.rvqvae import nearest
+
+def nearest(points: Tensor, centres: Tensor) -> Tensor:
+    """Index [N] of the centre [V, D] nearest to each point [N, D]; |p|^2 is the same for all centres and left out."""
+    return torch.addmm(centres.pow(2).sum(1), points, centres.T, alpha=-2).argmin(dim=1)
+
+
+def residual_codes(points: Tensor, codebooks: Tensor) -> Tensor:
+    """Points [N, D], codebooks [K, V, D] -> codes [N, K]: each takes the entry nearest to what the ones before it left."""
+    residual, codes = points, []
+    for codebook in codebooks:
+        codes.append(nearest(residual, codebook))
+        residual = residual - codebook[codes[-1]]
+    return torch.stack(codes, dim=1)
 
 
 def silent(*_: Any) -> None:

@@ -9,29 +9,22 @@ import logging
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import HOP, SAMPLE_RATE
+from mert_fairseq.teachers.clip_sampler import ClipSampler, Track
+from mert_fairseq.teachers.code_statistics import code_statistics
 from mert_fairseq.teachers.residual_kmeans import fit_codebooks, principal_part, silent
 from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]  # phase, done, total
-
-
-class Track(Protocol):
-    """One audio file: mono float32 at 24 kHz, read by window."""
-
-    num_samples: int
-
-    def read(self, start: int, num_samples: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -100,26 +93,6 @@ class ReconstructionLoss(nn.Module):
         return loss + sum((mel(estimate) - mel(wave)).abs().mean() for mel in self.mels)
 
 
-class ClipSampler:
-    """Random windows of the tracks, each second of music equally likely."""
-
-    def __init__(self, tracks: Sequence[Track], seed: int) -> None:
-        lengths = np.array([track.num_samples for track in tracks], dtype=np.float64)
-        self.tracks, self.share = tracks, lengths / lengths.sum()
-        self.num_frames = int(lengths.sum()) // HOP
-        self.random = np.random.default_rng(seed)
-
-    def batch(self, size: int, num_samples: int) -> Tensor:
-        """[size, num_samples]; a shorter track is filled up with zeros."""
-        clips = torch.zeros(size, num_samples)
-        for clip, index in zip(clips, self.random.choice(len(self.tracks), size, p=self.share)):
-            track = self.tracks[index]
-            start = int(self.random.integers(max(0, track.num_samples - num_samples) + 1))
-            wave = torch.as_tensor(track.read(start, min(num_samples, track.num_samples)))
-            clip[: wave.numel()] = wave
-        return clips
-
-
 def reinitialise(model: nn.Module, generator: torch.Generator) -> None:
     """Give every convolution weights that keep the variance (sd 1.2 / sqrt(fan-in)) and no bias.
 
@@ -186,15 +159,7 @@ def measure(model: RVQVAE, clips: Sequence[Tensor]) -> FitReport:
         energy += float((latents - latents.mean((0, 2), keepdim=True)).pow(2).sum())
     spectrum = torch.cat(spectra)
     constant = float((spectrum - spectrum.mean((0, 2), keepdim=True)).abs().mean())
-    return FitReport(error, constant, *_code_statistics(torch.cat(codes), model.codebook_size), (residual / energy).tolist())
-
-
-def _code_statistics(codes: Tensor, size: int) -> Tuple[List[float], List[float], List[float]]:
-    """Codes [B, K, T] -> perplexity, share of the most frequent code, repeat rate; each [K]."""
-    shares = torch.stack([torch.bincount(codes[:, k].flatten(), minlength=size) / codes[:, k].numel() for k in range(codes.shape[1])])
-    perplexity = torch.special.entr(shares).sum(1).exp()
-    repeats = (codes[..., 1:] == codes[..., :-1]).float().mean((0, 2))
-    return perplexity.tolist(), shares.max(1).values.tolist(), repeats.tolist()
+    return FitReport(error, constant, *code_statistics(torch.cat(codes), model.codebook_size), (residual / energy).tolist())
 
 
 def _quantised_loss(model: RVQVAE, loss: ReconstructionLoss, commitment_weight: float) -> Callable[[Tensor], Tensor]:

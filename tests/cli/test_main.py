@@ -153,7 +153,9 @@ def test_cqt_of_two_files_end_to_end(mert, flacs):
 
     code, out, err = mert("labels", "check", flacs.manifests, flacs.labels)
     assert (code, err) == (0, [])
-    assert [line.split() for line in out] == [["train.cqt", "0.00", "h,", "ok"], ["valid.cqt", "0.00", "h,", "ok"]]
+    rows = [[f"{split}.cqt", "cqt", "x", "336", "1", "0", "0", "0.00"] for split in ("train", "valid")]
+    assert out[0].split() == ["store", "holds", "shards", "broken", "empty", "rows", "hours"]
+    assert [line.split() for line in out[1:]] == rows
 
     code, out, err = mert("labels", "cqt", flacs.manifests, flacs.labels, "--splits", "valid")
     assert (code, err) == (0, [])
@@ -163,7 +165,12 @@ def test_cqt_of_two_files_end_to_end(mert, flacs):
     path.write_bytes(path.read_bytes()[:-1])
     code, out, err = mert("labels", "check", flacs.manifests, flacs.labels)
     assert (code, len(err)) == (1, 1) and err[0].startswith(f"mert: 1 faults: {path}: truncated or damaged")
-    assert [line.split() for line in out] == [["train.cqt", "0.00", "h,", "ok"], ["valid.cqt", "0.00", "h,", "1", "faults"]]
+    assert [line.split()[5] for line in out[1:]] == ["0", "1"]
+
+    code, out, err = mert("labels", "check", flacs.manifests, flacs.labels, "--repair")
+    assert (code, err) == (0, []) and out[3].startswith(f"  {path}: truncated") and out[4] == "  1 shards made again"
+    assert out[5].split() == rows[1]
+    assert mert("labels", "check", flacs.manifests, flacs.labels)[0] == 0
 
 
 @pytest.fixture
@@ -180,15 +187,16 @@ def test_codes_of_a_fitted_teacher_end_to_end(mert, flacs, teacher):
     assert (code, err) == (0, [])
     assert out[1] == f"{flacs.labels}/valid.mine: 1 shards written, 0 were there; 2 wide, 0.00 h"
     code, out, err = mert("labels", "check", flacs.manifests, flacs.labels)
-    assert code == 0 and [line.split()[0] for line in out] == ["train.mine", "valid.mine"]
+    assert code == 0 and [line.split()[0] for line in out[1:]] == ["train.mine", "valid.mine"]
 
 
 def test_damaged_files_stop_or_are_allowed(mert, flacs, teacher):
     (flacs.audio / "train.flac").write_bytes(b"no audio")
     arguments = ["labels", "encodec", flacs.manifests, flacs.labels, "--weights", teacher]
     code, out, err = mert(*arguments)
-    assert (code, out) == (1, []) and err[0] == "shard-00000-of-00001.npy not written"
-    assert err[1].startswith("mert: 1 damaged files (0 allowed by --allow-bad): ")
+    assert code == 1 and err[0] == "shard-00000-of-00001.npy not written"
+    assert len(out) == 1 and "valid.encodec: 1 shards written" in out[0]  # the rest is done
+    assert err[1].startswith("mert: train: 1 damaged files (0 allowed by --allow-bad): ")
     assert f"row 0: {flacs.audio}/train.flac: cannot be opened" in err[1]
     assert len(err) == 2 and list((flacs.labels / "train.encodec").iterdir()) == []
     code, out, err = mert(*arguments, "--allow-bad", 1)

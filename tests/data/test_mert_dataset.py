@@ -153,6 +153,12 @@ def test_order_follows_from_seed_and_epoch_longest_first(build):
     assert build((9000,) * 20 + (5000, 4000, 3000), seed=2).ordered_indices().tolist() != first
 
 
+def test_a_sample_is_the_first_crops_of_the_order(build):
+    everything, sample = build((9000,) * 20 + (5000,)), build((9000,) * 20 + (5000,), most=7)
+    assert sample.ordered_indices().tolist() == everything.ordered_indices().tolist()[:7]
+    assert build((9000,) * 3, most=7).ordered_indices().size == 3
+
+
 @pytest.mark.parametrize("with_cqt", [True, False])
 def test_batches_are_the_same_with_any_number_of_workers(build, with_cqt):
     dataset = build(per_file=0, with_cqt=with_cqt)

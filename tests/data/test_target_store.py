@@ -9,8 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from mert_fairseq.data import target_store
-from mert_fairseq.data.target_store import TargetStore, read_info, shard_path, shard_rows, write_shard
+from mert_fairseq.data import shard
+from mert_fairseq.data.shard import read_info, shard_path, shard_rows, write_shard
+from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
 
 LENGTHS = (3200, 6401, 320, 12_800, 960, 321, 4000)
@@ -117,6 +118,8 @@ def test_files_are_a_plain_array_and_its_description(corpus, manifest):
         "weights_sha256": "ab" * 32,
         "manifest_sha256": hashlib.sha256(rows).hexdigest(),
         "data_sha256": hashlib.sha256(np.concatenate(arrays[3:]).tobytes()).hexdigest(),
+        "scale": None,
+        "made_by": {},
         "notes": {"bad_rows": {"2": "why"}},
     }
 
@@ -204,7 +207,7 @@ def test_a_full_disk_is_one_line_and_no_store(corpus, manifest, monkeypatch, suf
     folder, arrays = corpus.labels / "train.codes", random_arrays("codes")
     if rewrite:
         corpus.store(manifest, arrays, teacher="another")
-    monkeypatch.setattr(target_store, "open", full_disk(suffix, writes_left), raising=False)
+    monkeypatch.setattr(shard, "open", full_disk(suffix, writes_left), raising=False)
     with pytest.raises(MertError) as caught:
         corpus.store(manifest, random_arrays("codes", seed=2))
     path = shard_path(folder, 0, 1)
@@ -224,7 +227,7 @@ def test_a_disk_that_fails_to_flush(corpus, manifest, monkeypatch):
     def fsync(descriptor):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(target_store.os, "fsync", fsync)
+    monkeypatch.setattr(shard.os, "fsync", fsync)
     with pytest.raises(MertError, match=r"shard-00000-of-00001.npy: cannot be written \(Input/output error\)"):
         corpus.store(manifest)
     assert list((corpus.labels / "train.codes").iterdir()) == []

@@ -36,7 +36,9 @@ def test_pipeline(place, capsys):
     assert "perplexity" in mert("teacher", "fit", "rvqvae", manifest, teacher, "--updates", 2)
     mert("labels", "encodec", manifest, labels, "--weights", teacher, "--nshard", 2)
     mert("labels", "cqt", manifest, labels)
-    assert mert("labels", "check", manifest, labels).count("ok") == 4
+    checked = [line.split() for line in mert("labels", "check", manifest, labels).splitlines()[1:]]
+    assert [row[0] for row in checked] == ["train.cqt", "train.encodec", "valid.cqt", "valid.encodec"]
+    assert all(row[5] == "0" for row in checked)  # broken
     sizes = {path.stat().st_mtime_ns for path in labels.rglob("*.npy")}
     assert "0 shards written, 2 were there" in mert("labels", "encodec", manifest, labels, "--weights", teacher, "--nshard", 2)
     assert {path.stat().st_mtime_ns for path in labels.rglob("*.npy")} == sizes

@@ -14,7 +14,8 @@ from mert_fairseq.data.manifest import read_manifest, write_manifest
 from mert_fairseq.data.target_store import store_folder
 from mert_fairseq.frames import HOP, SAMPLE_RATE, num_code_frames
 from mert_fairseq.report.run_log import LOG_NAME, read_run_log
-from mert_fairseq.teachers.labelling import Labeller, cqt_labeller, write_labels
+from mert_fairseq.teachers.labeller import Labeller, cqt_labeller
+from mert_fairseq.teachers.labelling import write_labels
 
 NUM_CODEBOOKS, CODEBOOK_SIZE = 3, 32
 TIMINGS = {"wps", "ups", "wall", "train_wall"}  # what the clock decides
@@ -50,7 +51,9 @@ def energy_codes(wave: np.ndarray) -> np.ndarray:
 def build_corpus(folder: Path, num_train: int = 6, num_valid: int = 2, seconds: float = 9.0) -> Path:
     """Audio, manifests (manifest/) and stores (labels/) under `folder`."""
     labellers = {
-        "encodec": Labeller("codes", "energy", NUM_CODEBOOKS, energy_codes, [CODEBOOK_SIZE] * NUM_CODEBOOKS),
+        "encodec": Labeller(
+            "codes", "energy", NUM_CODEBOOKS, lambda waves: map(energy_codes, waves), [CODEBOOK_SIZE] * NUM_CODEBOOKS
+        ),
         "cqt": cqt_labeller(),
     }
     (folder / "audio").mkdir(parents=True)

@@ -63,8 +63,9 @@ def test_fairseq_knows_the_task_by_name(corpus):
         ({"min_sample_size": 8001}, r"need 400 <= task.min_sample_size \(8001\) <= task.max_sample_size \(8000\)"),
         ({"min_sample_size": None}, r"need 400 <= task.min_sample_size \(None\)"),
         ({"max_sample_size": None}, r"<= task.max_sample_size \(None\)"),
-        ({"crops_per_file": -1}, r"task.crops_per_file \(-1\) and task.max_bad_files \(0\) must be >= 0"),
-        ({"max_bad_files": -1}, r"task.crops_per_file \(1\) and task.max_bad_files \(-1\) must be >= 0"),
+        ({"crops_per_file": -1}, "task.crops_per_file=-1 must be >= 0"),
+        ({"max_bad_files": -1}, "task.max_bad_files=-1 must be >= 0"),
+        ({"max_valid_crops": -1}, "task.max_valid_crops=-1 must be >= 0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_read(corpus, changes, message):

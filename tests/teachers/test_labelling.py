@@ -6,13 +6,17 @@ import weakref
 
 import numpy as np
 import pytest
+import torch
 
-from mert_fairseq.data.target_store import TargetStore, read_info, shard_path
+from mert_fairseq.data.manifest import read_manifest, write_manifest
+from mert_fairseq.data.shard import read_info, shard_path, write_shard
+from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import num_code_frames
-from mert_fairseq.teachers.labelling import Labeller, encodec_labeller, write_labels
+from mert_fairseq.teachers.labeller import Labeller, cqt_labeller, encodec_labeller
+from mert_fairseq.teachers.labelling import write_labels
 from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings
-from mert_fairseq.teachers.store_check import check_store
+from mert_fairseq.teachers.store_check import check_store, repair_store
 
 LENGTHS = (3200, 6401, 320, 12_800, 960, 321, 4000)
 
@@ -24,6 +28,8 @@ class Teacher:
         self.rows, self.given = [], []
 
     def label(self, wave):
+        if len(wave) == 0:  # a damaged file
+            return np.zeros((0, 2))
         row, start = divmod(round(float(wave[0]) * 2**24), 2**20)
         assert start == 0 and len(wave) == LENGTHS[row]  # the whole recording
         assert all(array() is None for array in self.given[:-1])  # only the row before is still in memory
@@ -34,7 +40,8 @@ class Teacher:
         return codes
 
     def labeller(self, **changes):
-        values = dict(kind="codes", teacher="maker", width=2, label=self.label, num_classes=[1000, 16], settings={"gain": 0.5})
+        values = dict(kind="codes", teacher="maker", width=2, label_tracks=lambda waves: map(self.label, waves))
+        values |= dict(num_classes=[1000, 16], settings={"gain": 0.5})
         return Labeller(**{**values, **changes})
 
 
@@ -241,7 +248,7 @@ def test_the_labeller_of_a_fitted_teacher(tmp_path, manifest, folder):
 
 def only_fault(folder, manifest):
     result = check_store(folder, manifest)
-    assert len(result.faults) == 1 and result.summary.endswith("1 faults") and "\n" not in result.faults[0]
+    assert len(result.faults) == 1 and "\n" not in result.faults[0]
     return result.faults[0]
 
 
@@ -249,7 +256,7 @@ def only_fault(folder, manifest):
 def test_a_sound_store(corpus, kind):
     manifest = corpus.manifest([24_000 * 36] * 2)  # 72 s: 0.02 h
     result = check_store(corpus.store(manifest, [np.zeros((2700, 2 if kind == "codes" else 3))] * 2, kind=kind), manifest)
-    assert result.faults == [] and result.summary == "0.02 h, ok"
+    assert result.faults == [] and result.frames == 5400 and result.broken == []
 
 
 @pytest.mark.parametrize("kind", ["codes", "cqt"])
@@ -310,7 +317,7 @@ def test_all_faults_of_a_store_are_listed(corpus, manifest):
     shard_path(folder, 2, 3).unlink()
     result = check_store(folder, manifest)
     assert [fault.split(": ")[0] for fault in result.faults] == [str(shard_path(folder, shard, 3)) for shard in (0, 2)]
-    assert result.summary == "0.00 h, 2 faults"
+    assert result.broken == [0, 2]
 
 
 def test_a_store_larger_than_one_block(corpus, monkeypatch):
@@ -321,3 +328,98 @@ def test_a_store_larger_than_one_block(corpus, monkeypatch):
     assert check_store(corpus.store(manifest, [codes]), manifest).faults == []
     codes[9, 1] = 16
     assert "a code is not below" in only_fault(corpus.store(manifest, [codes]), manifest)
+
+
+def test_the_shard_of_another_teacher_is_found(corpus, manifest):
+    folder = corpus.store(manifest, num_shards=3)
+    info = corpus.info(manifest, 1, 3, weights_sha256="cd" * 32)
+    write_shard(shard_path(folder, 1, 3), info, [corpus.codes(row, LENGTHS[row]) for row in range(*info.rows)])
+    assert only_fault(folder, manifest).startswith(f"{shard_path(folder, 1, 3)}: teacher, settings or weights differ from most")
+
+
+# Repair.
+
+
+@pytest.fixture
+def teacher_folder(tmp_path):
+    torch.manual_seed(0)
+    teacher = RVQVAE(RVQVAESettings(n_filters=2, dimension=4, num_codebooks=3, codebook_size=8))
+    teacher.codebooks.normal_()
+    teacher.save(tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+def test_repair_makes_the_broken_shards_again_and_no_others(manifest, folder, teacher_folder, monkeypatch, tmp_path):
+    write_labels(manifest, folder, encodec_labeller(str(teacher_folder)), 4, range(4))
+    before, times = contents(folder), {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    shard_path(folder, 0, 4).write_bytes(b"")
+    shard_path(folder, 2, 4).with_suffix(".json").write_text("{")
+    monkeypatch.chdir(tmp_path)  # the weights are found from anywhere
+    assert repair_store(folder, manifest, check_store(folder, manifest)) == 2
+    assert contents(folder) == before
+    changed = {path.name[:11] for path in folder.iterdir() if path.stat().st_mtime_ns != times[path.name]}
+    assert changed == {"shard-00000", "shard-00002"}
+
+
+def test_repair_with_other_weights_is_refused_before_anything_is_deleted(manifest, folder, teacher_folder):
+    write_labels(manifest, folder, encodec_labeller(str(teacher_folder)), 2, range(2))
+    other = RVQVAE(RVQVAESettings(n_filters=2, dimension=4, num_codebooks=3, codebook_size=8))
+    other.save(teacher_folder)
+    shard_path(folder, 0, 2).write_bytes(b"x")
+    before = contents(folder)
+    with pytest.raises(MertError, match="its weights are not those of the other shards"):
+        repair_store(folder, manifest, check_store(folder, manifest))
+    assert contents(folder) == before
+
+
+def test_a_store_that_does_not_say_what_made_it_cannot_be_repaired(corpus, manifest):
+    folder = corpus.store(manifest, num_shards=3)
+    shard_path(folder, 1, 3).unlink()
+    before = contents(folder)
+    with pytest.raises(MertError, match="made by another program"):
+        repair_store(folder, manifest, check_store(folder, manifest))
+    assert contents(folder) == before
+
+
+# Codes, whatever the division; and the compact CQT.
+
+
+def test_codes_do_not_depend_on_order_batch_or_division(corpus, teacher_folder, tmp_path):
+    lengths = [24_000 * 20, 5000, 24_000 * 17 + 123, 24_000 * 9, 320]
+    manifest = corpus.manifest(lengths, audio=True)
+    backwards = tmp_path / "backwards.tsv"
+    write_manifest(backwards, corpus.audio, [(f"train{row}.wav", lengths[row]) for row in reversed(range(5))])
+    labeller = encodec_labeller(str(teacher_folder))
+    for division in (1, 5):
+        write_labels(manifest, tmp_path / f"train.{division}", labeller, division, range(division))
+    write_labels(read_manifest(backwards), tmp_path / "train.back", labeller, 2, range(2))
+    stores = [TargetStore(tmp_path / f"train.{division}", manifest, "codes", 75.0) for division in (1, 5)]
+    stores.append(TargetStore(tmp_path / "train.back", read_manifest(backwards), "codes", 75.0))
+    for row, length in enumerate(lengths):
+        one, five, back = (store.read(place, 0, num_code_frames(length)) for store, place in zip(stores, (row, row, 4 - row)))
+        np.testing.assert_array_equal(one, five)
+        np.testing.assert_array_equal(one, back)
+    assert len(np.unique(one)) > 1 or length == 320
+
+
+def test_the_windows_of_the_longest_track_are_compared_with_a_whole_pass(corpus, folder, teacher_folder):
+    manifest = corpus.manifest([320, 24_000 * 20, 5000], audio=True)
+    write_labels(manifest, folder, encodec_labeller(str(teacher_folder)), 1, [0])
+    measured = read_info(shard_path(folder, 0, 1)).notes["windows_against_whole_file"]
+    assert measured["row"] == 1 and measured["frames"] == 1500 and 0 <= measured["share_of_codes"] < 0.005
+
+
+def test_cqt_as_bytes_is_half_the_size_and_close(corpus, tmp_path):
+    manifest = corpus.manifest([24_000 * 3, 12_000], audio=True)
+    for dtype in ("float16", "uint8"):
+        write_labels(manifest, tmp_path / f"train.{dtype}", cqt_labeller(dtype), 1, [0])
+    half, bytes_ = (TargetStore(tmp_path / f"train.{dtype}", manifest, "cqt", 75.0) for dtype in ("float16", "uint8"))
+    exact, compact = half.read(0, 0, 226).astype(np.float32), bytes_.read(0, 0, 226)
+    error = np.linalg.norm(compact - exact) / np.linalg.norm(exact)
+    info = read_info(bytes_.paths[0])
+    assert compact.dtype == np.float32 and error < 0.02 and info.notes["relative_error"] < 0.02
+    assert info.dtype == np.uint8 and np.load(bytes_.paths[0]).nbytes * 2 == np.load(half.paths[0]).nbytes
+    np.testing.assert_allclose(np.concatenate(list(bytes_.blocks(100)))[:226], compact)
+    assert check_store(tmp_path / "train.uint8", manifest).faults == []
+    with pytest.raises(MertError, match="present, but its settings is another"):
+        write_labels(manifest, tmp_path / "train.uint8", cqt_labeller(), 1, [0])

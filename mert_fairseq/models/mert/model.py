@@ -14,14 +14,13 @@ from fairseq.models.hubert.hubert import HubertModel
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.errors import MertError
 from mert_fairseq.models.mert.code_prediction import CodePrediction, predict_codes
 from mert_fairseq.models.mert.config import MERTConfig, check_settings, conv_layers_of
 from mert_fairseq.models.mert.cqt_head import CQTHead
 from mert_fairseq.models.mert.masking import as_span_mask, draw_span_mask
 from mert_fairseq.models.mert.noise_mixup import noise_mixup
-
-NUM_SPECIALS = 4  # fairseq's <s> <pad> </s> <unk> come first in every label table
 
 
 @register_model("mert", dataclass=MERTConfig)

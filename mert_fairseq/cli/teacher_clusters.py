@@ -1,0 +1,99 @@
+"""`mert teacher fit kmeans | melrvq`: cluster spectral frames of one's own music."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import torch
+
+from mert_fairseq.data.audio import read_audio
+from mert_fairseq.data.manifest import read_manifest
+from mert_fairseq.errors import MertError
+from mert_fairseq.teachers.cluster_fit import CLUSTERS, ClusterFitSettings, fit_kmeans, fit_melrvq
+from mert_fairseq.teachers.teacher_folder import check_free
+
+MAX_TRACKS = 20_000  # of a larger manifest so many are drawn, so that memory does not grow with the corpus
+
+
+@dataclass
+class ManifestTrack:
+    """One row of a manifest, read by window."""
+
+    path: Path
+    num_samples: int
+
+    def read(self, start: int, num_samples: int) -> np.ndarray:
+        """Samples start..start+num_samples as float32."""
+        return read_audio(self.path, start, num_samples)
+
+
+def manifest_tracks(manifest_path: Path) -> List[ManifestTrack]:
+    """The rows of a manifest, or 20,000 of them drawn evenly (always the same)."""
+    manifest = read_manifest(manifest_path)
+    rows = np.arange(len(manifest))
+    if len(rows) > MAX_TRACKS:
+        rows = np.sort(np.random.default_rng(0).choice(len(rows), MAX_TRACKS, replace=False))
+    return [ManifestTrack(manifest.path(int(row)), int(manifest.num_samples[row])) for row in rows]
+
+
+def add_parsers(kinds) -> None:
+    """Adds `kmeans` and `melrvq` to the kinds of `mert teacher fit`."""
+    kmeans = _add_kind(kinds, "kmeans", "one codebook over log-mel (229 bands), chroma (264 divisions) or MFCC (39) frames")
+    sizes = ", ".join(f"{name} {size}" for name, size in CLUSTERS.items())
+    kmeans.add_argument("--features", required=True, choices=tuple(CLUSTERS), help="what is clustered")
+    kmeans.add_argument("--clusters", type=int, help=f"entries of the codebook (default: {sizes})")
+    kmeans.set_defaults(run=run_fit_kmeans)
+    melrvq = _add_kind(kinds, "melrvq", "residual k-means over 80 log-mel bands, 8 codebooks of 1,024")
+    melrvq.add_argument("--codebooks", type=int, default=8, help="(default 8)")
+    melrvq.add_argument("--codebook-size", type=int, default=1024, help="(default 1024)")
+    melrvq.set_defaults(run=run_fit_melrvq)
+
+
+def _add_kind(kinds, name: str, help_text: str) -> argparse.ArgumentParser:
+    defaults = ClusterFitSettings()
+    parser = kinds.add_parser(name, help=help_text)
+    parser.add_argument("manifest_dir", metavar="MANIFEST_DIR", help="folder of train.tsv and valid.tsv; figures are of valid")
+    parser.add_argument("out", metavar="OUT", help=f"folder for the teacher, for `mert labels {name} --weights OUT`")
+    parser.add_argument("--frames", type=int, default=defaults.num_frames, help=f"of the sample (default {defaults.num_frames:,})")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help=f"(default {defaults.seed})")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    return parser
+
+
+def run_fit_kmeans(args: argparse.Namespace) -> int:
+    """Fits, saves, and prints the held-out figures."""
+    clusters = CLUSTERS[args.features] if args.clusters is None else args.clusters
+    if not 2 <= clusters <= 65_536:
+        raise MertError(f"--clusters {clusters}: need 2 to 65,536")
+    return _fit(args, lambda train, valid, settings: fit_kmeans(train, valid, args.features, clusters, settings))
+
+
+def run_fit_melrvq(args: argparse.Namespace) -> int:
+    """Fits, saves, and prints the held-out figures."""
+    if args.codebooks < 1 or not 2 <= args.codebook_size <= 65_536:
+        raise MertError(f"--codebooks {args.codebooks} --codebook-size {args.codebook_size}: need at least 1, and 2 to 65,536")
+    return _fit(args, lambda train, valid, settings: fit_melrvq(train, valid, args.codebooks, args.codebook_size, settings))
+
+
+def _fit(args: argparse.Namespace, fit) -> int:
+    if args.frames < 1 or (args.threads is not None and args.threads < 1):
+        raise MertError(f"--frames {args.frames} --threads {args.threads}: need frames >= 1 and threads >= 1")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    check_free(args.out)  # before the work that follows
+    train, valid = (manifest_tracks(Path(args.manifest_dir) / f"{split}.tsv") for split in ("train", "valid"))
+    teacher = fit(train, valid, ClusterFitSettings(num_frames=args.frames, seed=args.seed))
+    teacher.save(args.out)
+    report = teacher.report
+    print(f"{args.out}: {teacher.name}, {report['num_frames']:,} frames in {report['seconds']:.0f} s")
+    print_codebooks(report["perplexity"], report["top_share"], report["repeat_rate"], report["residual_energy"])
+    return 0
+
+
+def print_codebooks(perplexity: List[float], top_share: List[float], repeat_rate: List[float], residual_energy: List[float]) -> None:
+    """A table of held-out figures, one line per codebook."""
+    print("codebook   perplexity  top code %  same as frame before %  residual energy %")
+    for codebook, (value, top, repeat, residual) in enumerate(zip(perplexity, top_share, repeat_rate, residual_energy)):
+        print(f"{codebook:8} {value:12.0f} {100 * top:11.1f} {100 * repeat:23.1f} {100 * residual:18.1f}")

@@ -1,0 +1,37 @@
+"""Temporary files beside what they will become: one name per writer, and the removal of those whose writer was killed."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+ABANDONED_S = 24 * 3600  # without a write, on a machine whose processes cannot be asked for
+
+
+def part_path(path: Path) -> Path:
+    """.{name}.{host}.{process}.part beside `path`: of no other process, be it on another node of a shared file system."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Deletes the part files of shards that killed writers left: at once if they ran on this machine, else after a day."""
+    host = socket.gethostname()
+    for part in Path(folder).glob(".shard-*.part"):
+        name, _, process = part.name.removesuffix(".part").rpartition(".")
+        try:
+            here = name.endswith(f".{host}") and process.isdecimal()
+            gone = not _runs(int(process)) if here else time.time() - part.stat().st_mtime > ABANDONED_S
+        except FileNotFoundError:  # its writer has just finished
+            continue
+        if gone:
+            part.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True

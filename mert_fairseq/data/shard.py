@@ -1,0 +1,178 @@
+"""A shard of a target store: an array and the JSON that says what it is; writer beside reader.
+
+    shard-00000-of-00004.npy     plain array [frames, width]: uint16 codes, float16 or uint8 CQT
+    shard-00000-of-00004.json    see `ShardInfo`
+
+A shard is written under a temporary name and renamed, the JSON last: a JSON that is there means a complete shard.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+import numpy as np
+
+from mert_fairseq.data.manifest import Manifest
+from mert_fairseq.errors import MertError
+
+FORMAT = "mert-target-store"
+VERSION = 1
+DTYPES = {"codes": "uint16", "cqt": "float16"}
+MAKE_AGAIN = "run `mert labels` again"
+AGAIN = f"delete the folder and {MAKE_AGAIN}"
+STALE = f"it belongs to another manifest; {AGAIN}"
+
+
+@dataclass
+class ShardInfo:
+    """The JSON beside a shard."""
+
+    kind: str  # "codes" or "cqt"
+    teacher: str  # name of the teacher that made it
+    width: int  # K codebooks or Q bins
+    frame_rate: float  # Hz
+    rows: Tuple[int, int]  # first and one past the last row of the manifest
+    frames: List[int]  # frames of each row; 0 where a bad file was allowed
+    num_classes: Optional[List[int]]  # entries of each codebook; None for CQT
+    settings: Dict[str, Any]  # what the teacher was told
+    weights_sha256: Optional[str]  # of the teacher's weights; None if it has none
+    manifest_sha256: str  # of the manifest's rows covered
+    data_sha256: str = ""  # of the array's bytes
+    format: str = FORMAT
+    version: int = VERSION
+    scale: Optional[List[float]] = None  # of each bin of a CQT kept as uint8, see `compact_cqt`
+    made_by: Dict[str, Any] = field(default_factory=dict)  # what `mert labels` was told; `mert labels check --repair` tells it again
+    notes: Dict[str, Any] = field(default_factory=dict)  # e.g. rows whose file was bad
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the array: uint16 codes, float16 CQT, or uint8 where there is a scale."""
+        return np.dtype(DTYPES[self.kind] if self.scale is None else "uint8")
+
+
+def shard_path(folder: Path, shard: int, num_shards: int) -> Path:
+    """The array of shard `shard` of `num_shards`; its JSON has the same stem."""
+    return Path(folder) / f"shard-{shard:05d}-of-{num_shards:05d}.npy"
+
+
+def shard_rows(num_rows: int, shard: int, num_shards: int) -> Tuple[int, int]:
+    """Contiguous rows of one shard, sizes differing by at most one."""
+    if not 0 <= shard < num_shards or num_shards > num_rows:
+        raise MertError(f"shard {shard} of {num_shards}: need 0 <= shard < nshard <= {num_rows}, the rows of the manifest")
+    return num_rows * shard // num_shards, num_rows * (shard + 1) // num_shards
+
+
+def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> None:
+    """Writes the rows' arrays [frames, width] one after another; nothing stands under `path` before all of it is on disk.
+
+    Args:
+        info: `frames` and `data_sha256` are filled in here.
+        arrays: one array per manifest row covered, in order; an empty one [0, width] marks a bad file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    dtype, digest, info.frames = info.dtype, hashlib.sha256(), []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as out:
+            _write_header(out, dtype, 0, info.width)
+            for array in arrays:
+                rows = np.ascontiguousarray(array, dtype=dtype)
+                assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
+                digest.update(rows.data)
+                out.write(rows.data)
+                info.frames.append(len(rows))
+            out.seek(0)
+            _write_header(out, dtype, sum(info.frames), info.width)
+            out.flush()
+            os.fsync(out.fileno())
+        info.data_sha256 = digest.hexdigest()
+        path.with_suffix(".json").unlink(missing_ok=True)  # of an array that was there: it must not describe the new one
+        os.replace(temporary, path)
+        _write_json(path.with_suffix(".json"), info)
+    except OSError as error:
+        mend = "make room or pick another folder and run again"
+        raise MertError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
+    finally:
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
+def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
+    # numpy pads the header so that a longer array can be declared later in the same space.
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (frames, width)}
+    np.lib.format.write_array_header_1_0(out, header)
+
+
+def _write_json(path: Path, info: ShardInfo) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "w", encoding="utf-8") as out:
+            json.dump(asdict(info), out)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_info(path: Path) -> ShardInfo:
+    """The JSON of the shard at `path` (.npy), its format and version checked."""
+    side = path.with_suffix(".json")
+    try:
+        content = json.loads(side.read_text(encoding="utf-8"))
+        info = ShardInfo(**{key: value for key, value in content.items() if key in ShardInfo.__dataclass_fields__})
+        _check_types(info)
+    except FileNotFoundError:
+        raise MertError(f"{side}: missing; make the shard with `mert labels`") from None
+    except OSError as error:
+        raise MertError(f"{side}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise MertError(f"{side}: not the description of a shard ({error}); delete it and {MAKE_AGAIN}") from None
+    if (info.format, info.version) != (FORMAT, VERSION):
+        found = f"format {info.format!r} version {info.version}"
+        raise MertError(f"{side}: {found}, this program reads {FORMAT!r} version {VERSION}; delete the folder and {MAKE_AGAIN}")
+    return info
+
+
+def _check_types(info: ShardInfo) -> None:
+    """Raises ValueError or TypeError for values of an edited or garbled JSON that arithmetic would trip over."""
+    sizes = [] if info.num_classes is None else list(info.num_classes)
+    if not all(isinstance(number, int) and number >= 0 for number in [*info.rows, *info.frames, *sizes, info.width]):
+        raise ValueError("rows, frames, num_classes and width must be whole numbers")
+    if info.kind not in list(DTYPES) or len(info.rows) != 2 or (info.kind == "codes" and len(sizes) != info.width):
+        raise ValueError(f"kind {info.kind!r}, rows {info.rows}, width {info.width}, num_classes {info.num_classes}")
+    if info.scale is not None and (info.kind != "cqt" or len(info.scale) != info.width or not np.isfinite(info.scale).all()):
+        raise ValueError(f"kind {info.kind!r}, scale of {len(info.scale)} values for width {info.width}")
+
+
+def open_array(path: Path, info: ShardInfo) -> np.ndarray:
+    """The shard's array, memory-mapped, after its size, type and shape were compared with its JSON."""
+    mend = f"delete it and {MAKE_AGAIN}"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise MertError(f"{path}: missing; {MAKE_AGAIN}") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise MertError(f"{path}: truncated or damaged ({error}); {mend}") from None
+    expected = (sum(info.frames), info.width)
+    if array.shape != expected or array.dtype != info.dtype:
+        raise MertError(f"{path}: holds {array.shape} {array.dtype}, its JSON says {expected} {info.dtype}; {mend}")
+    return array
+
+
+def check_belonging(
+    path: Path, info: ShardInfo, manifest: Manifest, rows: Tuple[int, int], kind: Optional[str], frame_rate: float
+) -> None:
+    """Raises MertError for a shard of another kind (None: any), rate, division or manifest; `rows` are what it should cover."""
+    if kind is not None and info.kind != kind:
+        raise MertError(f"{path}: holds {info.kind}, {kind} wanted; check task.labels and task.cqt_labels")
+    if info.frame_rate != frame_rate:
+        raise MertError(f"{path}: {info.frame_rate} frames per second, the task's label_rate is {frame_rate}; {AGAIN}")
+    if tuple(info.rows) != rows or len(info.frames) != rows[1] - rows[0]:
+        found = f"covers rows {list(info.rows)} with frames of {len(info.frames)}"
+        raise MertError(f"{path}: {found}, this manifest needs {list(rows)}: {STALE}")
+    if info.manifest_sha256 != manifest.rows_hash(*rows):
+        raise MertError(f"{path}: hash of the manifest's rows {list(rows)} differs: {STALE}")

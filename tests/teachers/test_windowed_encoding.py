@@ -1,0 +1,101 @@
+"""Codes in windows are those of the whole file, whatever is batched with them."""
+
+import numpy as np
+import pytest
+import torch
+
+from mert_fairseq.errors import MertError
+from mert_fairseq.teachers import rvqvae_fit
+from mert_fairseq.teachers.residual_kmeans import fit_codebooks
+from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings
+from mert_fairseq.teachers.windowed_encoding import WindowedEncoder
+
+TINY = RVQVAESettings(n_filters=2, dimension=16, num_codebooks=3, codebook_size=32)
+
+
+def chords(seconds: float, seed: int) -> np.ndarray:
+    """Decaying three-tone chords, a new one each half second."""
+    random, time = np.random.default_rng(seed), np.arange(12_000) / 24_000
+    parts = [sum(np.sin(2 * np.pi * f * time) for f in random.uniform(100, 2000, 3)) for _ in range(int(seconds * 2) + 1)]
+    wave = np.concatenate([0.1 * random.uniform(0.2, 2) * np.exp(-3 * time) * part for part in parts])
+    return wave[: round(seconds * 24_000)].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> RVQVAE:
+    """Not trained, but with codebooks fitted to its latents, so that codes vary and ties are rare."""
+    torch.manual_seed(0)
+    model = RVQVAE(TINY).eval()
+    generator = torch.Generator().manual_seed(0)
+    rvqvae_fit.reinitialise(model, generator)
+    with torch.no_grad():
+        latents = model.latents(torch.from_numpy(chords(20, 0))[None])[0].T
+    model.codebooks.copy_(fit_codebooks(latents, 3, 32, 5, generator))
+    return model
+
+
+def whole(teacher: RVQVAE, wave: np.ndarray) -> np.ndarray:
+    return teacher.encode(torch.from_numpy(wave)[None])[0].T.numpy()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 7.99, 8.0, 8.02, 15.0, 31.7])
+def test_windows_give_the_codes_of_the_whole_file(teacher, seconds):
+    wave = chords(seconds, 2)
+    expected, windowed = whole(teacher, wave), WindowedEncoder(teacher).encode_track(wave)
+    assert windowed.shape == expected.shape and windowed.dtype == np.uint16
+    assert (windowed == expected).mean() >= 0.995
+    if seconds <= 8:
+        np.testing.assert_array_equal(windowed, expected)  # one window: the pass itself
+
+
+def test_short_windows_without_context_differ(teacher):
+    """The context is needed: this is what the test above would see if it were dropped or misplaced."""
+    wave = chords(10, 2)
+    bare = WindowedEncoder(teacher, window_frames=8, context_frames=0).encode_track(wave)
+    assert (bare == whole(teacher, wave)).mean() < 0.95
+
+
+@pytest.mark.parametrize("batch_windows", [1, 3, 8])
+def test_tracks_come_in_order_and_do_not_depend_on_their_neighbours(teacher, batch_windows):
+    waves = [chords(seconds, seed) for seed, seconds in enumerate([20, 1, 33, 0.1, 9, 16, 40])]
+    waves[3:3] = [np.zeros(0, np.float32)]  # a damaged file
+    encoder = WindowedEncoder(teacher, batch_windows=batch_windows)
+    together = list(encoder(iter(waves)))
+    assert [codes.shape for codes in together] == [(-(-len(wave) // 320), 3) for wave in waves]
+    for wave, codes in zip(waves, together):
+        np.testing.assert_array_equal(codes, encoder.encode_track(wave))
+
+
+def test_a_track_is_given_out_before_much_more_is_read(teacher):
+    """Memory: a few windows wait for their batch, not the whole corpus."""
+    read = []
+
+    def waves():
+        for number in range(40):
+            read.append(number)
+            yield chords(9.5, number)  # one full window and a rest
+
+    codes = WindowedEncoder(teacher, batch_windows=4)(waves())
+    next(codes)
+    assert len(read) <= 4
+
+
+def test_the_mismatch_is_measured_on_the_first_minute(teacher):
+    encoder = WindowedEncoder(teacher, window_frames=8, context_frames=0)
+    wave = chords(70, 5)
+    measured = encoder.mismatch(wave)
+    differing = encoder.encode_track(wave[: 60 * 24_000]) != whole(teacher, wave[: 60 * 24_000])
+    assert measured == {"frames": 4500, "share_of_codes": round(float(differing.mean()), 6)} and measured["share_of_codes"] > 0.05
+
+
+def test_bfloat16_is_close_and_another_precision_is_refused(teacher):
+    wave = chords(3, 6)
+    rough = WindowedEncoder(teacher, "bfloat16").encode_track(wave)
+    assert rough.shape == (225, 3) and (rough[:, 0] == whole(teacher, wave)[:, 0]).mean() > 0.6
+    with pytest.raises(MertError, match="precision 'float8'; allowed: float32, bfloat16"):
+        WindowedEncoder(teacher, "float8")
+
+
+def test_a_wave_with_nan_is_refused(teacher):
+    with pytest.raises(MertError, match="not finite"):
+        WindowedEncoder(teacher).encode_track(np.array([0.0, np.nan], dtype=np.float32))
