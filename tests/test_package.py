@@ -30,7 +30,7 @@ ALLOWED = {
     "report": BELOW,
     "probe": BELOW,
     "export": BELOW,
-    "cli": BELOW | {"report", "probe", "export"},
+    "cli": BELOW | {"allocator", "report", "probe", "export"},
     "hydra_searchpath": set(),
     "": {"host", "criterions", "models", "tasks"},
 }

@@ -8,6 +8,7 @@ from typing import Dict, Optional, Sequence
 import torch
 from tqdm import tqdm
 
+from mert_fairseq.allocator import keep_freed_memory
 from mert_fairseq.cli import cluster, labels_check, labels_import, labels_stats
 from mert_fairseq.cli.shard_run import run_shards
 from mert_fairseq.data.manifest import Manifest, read_manifest
@@ -71,7 +72,9 @@ def run_dump(args: argparse.Namespace) -> int:
     manifests, settings = _manifests(args), cluster.settings_of(args)
     if settings is not None:
         run_shards(cluster.shard_command(args.argv), shards, settings)
+        print(f"{args.label_dir}: {len(shards)} shards complete; logs in {settings.job_logs}")
         return 0
+    keep_freed_memory()
     labeller, damaged = args.labeller(args), []
     for split, manifest in manifests.items():
         try:

@@ -109,7 +109,10 @@ class _Run:
                 count += 1
                 continue
             reason, log = _reason(job), job.paths.stderr
-            final = self.tries[shard] >= self.settings.attempts or GIVEN_UP in reason or job.state.startswith("CANCELLED")
+            too_long = GIVEN_UP in reason
+            if too_long:
+                reason = f"out of time in each of {self.settings.attempts} runs; give more SITE_TIMEOUT_MIN"
+            final = too_long or self.tries[shard] >= self.settings.attempts or job.state.startswith("CANCELLED")
             told = f"shard {shard}: attempt {self.tries[shard]} of {self.settings.attempts} failed: {reason} ({log})"
             tqdm.write(told, file=sys.stderr)
             if final:

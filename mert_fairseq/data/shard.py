@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 import numpy as np
 
 from mert_fairseq.data.manifest import Manifest
+from mert_fairseq.data.part_files import part_path
 from mert_fairseq.errors import MertError
 
 FORMAT = "mert-target-store"
@@ -72,7 +73,7 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
         info: `frames` and `data_sha256` are filled in here.
         arrays: one array per manifest row covered, in order; an empty one [0, width] marks a bad file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_path(path)
     dtype, digest, info.frames = info.dtype, hashlib.sha256(), []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
             out.flush()
             os.fsync(out.fileno())
         info.data_sha256 = digest.hexdigest()
-        path.with_suffix(".json").unlink(missing_ok=True)  # of an array that was there: it must not describe the new one
+        _unlink_other(path.with_suffix(".json"), info)
         os.replace(temporary, path)
         _write_json(path.with_suffix(".json"), info)
     except OSError as error:
@@ -100,6 +101,18 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
             temporary.unlink(missing_ok=True)
 
 
+def _unlink_other(side: Path, info: ShardInfo) -> None:
+    """Deletes the JSON of another array, lest it describe the new one; that of a second writer of the same shard stays true."""
+    try:
+        same = json.loads(side.read_text(encoding="utf-8"))["data_sha256"] == info.data_sha256
+    except FileNotFoundError:
+        return  # and must not be looked for again: another writer may put a true one there meanwhile
+    except (ValueError, TypeError, KeyError):
+        same = False
+    if not same:
+        side.unlink(missing_ok=True)
+
+
 def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
     # numpy pads the header so that a longer array can be declared later in the same space.
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (frames, width)}
@@ -107,7 +120,7 @@ def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
 
 
 def _write_json(path: Path, info: ShardInfo) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_path(path)
     try:
         with open(temporary, "w", encoding="utf-8") as out:
             json.dump(asdict(info), out)

@@ -11,6 +11,7 @@ import numpy as np
 from mert_fairseq.data.audio import AudioError, read_audio
 from mert_fairseq.data.compact_cqt import from_bytes, to_bytes
 from mert_fairseq.data.manifest import Manifest
+from mert_fairseq.data.part_files import remove_abandoned
 from mert_fairseq.data.shard import ShardInfo, open_array, read_info, shard_path, shard_rows, write_shard
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE
@@ -41,6 +42,7 @@ def write_labels(
         DamagedFiles: after all the rest is done, if more files were damaged than allowed; each is named.
     """
     refuse_other_division(folder, num_shards)
+    remove_abandoned(folder)
     bad: List[str] = []
     written = 0
     for shard in shards:

@@ -1,47 +1,93 @@
-"""RVQ-VAE codes of tracks of any length, in bounded memory: windows of one length, several files to a batch.
+"""RVQ-VAE codes of tracks of any length, in bounded memory: in windows, several at once.
 
 The encoder is causal, so a window only lacks what lies left of it: it is given a second more and those frames are dropped.
-Every full window has the same shape and is batched with whatever comes next, of the same file or another; what is left at a
-track's end goes alone, at its own length. A window's codes therefore do not depend on the order of the files, nor on how they
-are divided into shards.
+Full windows have one shape. On a CPU each is computed alone, by one thread, and as many threads work as torch has: the encoder's
+many small operations gain little from threads of their own. On a GPU full windows of one or several tracks make a batch of constant
+shape. What is left at a track's end goes alone, at its own length. A window's codes therefore do not depend on the order of the files,
+nor on how they are divided into shards.
 """
 
-from typing import Dict, Iterable, Iterator, List, Tuple
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Deque, Dict, Iterable, Iterator, List, Optional
 
 import numpy as np
 import torch
-from encodec.modules import SLSTM
-from torch import Tensor, nn
+from torch import Tensor
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, HOP
 from mert_fairseq.teachers.rvqvae import RVQVAE
 
-WINDOW_FRAMES, CONTEXT_FRAMES = 7 * FRAME_RATE, FRAME_RATE  # kept of each window, and dropped before them
-BATCH_WINDOWS = 8
-ACTIVATION_BYTES = 24 * 2**20  # a tensor above glibc's 32 MiB mmap threshold is paged in afresh each time: half the speed
-MISMATCH_SAMPLES = 60 * FRAME_RATE * HOP  # of the whole-file pass that windows are compared with
+WINDOW_FRAMES, CONTEXT_FRAMES = 15 * FRAME_RATE, FRAME_RATE  # kept of each window, and dropped before them
+BATCH_WINDOWS = 16  # on a GPU
+WINDOWS_AHEAD = 32  # given out before the oldest track is waited for
+MISMATCH_SAMPLES = 20 * FRAME_RATE * HOP  # of the whole-file pass that windows are compared with
+
+
+class _Part:
+    """One window's place in a batch that may not have been computed yet."""
+
+    def __init__(self, window: Tensor) -> None:
+        self.window: Optional[Tensor] = window
+        self.batch: Optional[Future] = None
+        self.row = 0
+
+    def codes(self) -> np.ndarray:
+        """[K, T'], waited for."""
+        return self.batch.result()[self.row]
+
+
+class _Batches:
+    """Full windows gathered into batches of `size`, and tails of tracks by themselves, handed to the threads of `pool`."""
+
+    def __init__(self, pool: ThreadPoolExecutor, encode, size: int) -> None:
+        self._submit, self._size = partial(pool.submit, encode), size
+        self._gathered: List[_Part] = []
+
+    def add(self, window: Tensor, full: bool) -> _Part:
+        part = _Part(window)
+        if full and self._size > 1:
+            self._gathered.append(part)
+            if len(self._gathered) == self._size:
+                self.flush()
+        else:
+            self._give(window[None], [part])
+        return part
+
+    def flush(self) -> None:
+        """Sends off what was gathered, filled up with silence to the constant shape."""
+        if self._gathered:
+            windows = [part.window for part in self._gathered]
+            silence = [torch.zeros_like(windows[0])] * (self._size - len(windows))
+            self._give(torch.stack(windows + silence), self._gathered)
+            self._gathered = []
+
+    def _give(self, batch: Tensor, parts: List[_Part]) -> None:
+        future = self._submit(batch)
+        for row, part in enumerate(parts):
+            part.batch, part.row, part.window = future, row, None
 
 
 class WindowedEncoder:
-    """Waves [S] in, codes uint16 [ceil(S / 320), K] out, in the same order; `teacher` says on which device.
+    """Waves [S] in, codes uint16 [ceil(S / 320), K] out, in the same order, on the device of `teacher`.
 
     Args:
         precision: "float32", or "bfloat16" for the network (the quantiser always compares in float32).
-        batch_windows: full windows computed at once.
+        batch_windows: full windows computed at once (default: 1 on a CPU, 16 on a GPU).
     """
 
     def __init__(
         self, teacher: RVQVAE, precision: str = "float32", window_frames: int = WINDOW_FRAMES, context_frames: int = CONTEXT_FRAMES,
-        batch_windows: int = BATCH_WINDOWS,
+        batch_windows: Optional[int] = None,
     ) -> None:
         if precision not in ("float32", "bfloat16"):
             raise MertError(f"precision {precision!r}; allowed: float32, bfloat16")
-        self.teacher, self.precision, self.batch_windows = teacher, precision, batch_windows
+        self.teacher, self.precision = teacher, precision
         self.step, self.context = window_frames, context_frames
-        layers: nn.Sequential = teacher.encoder.model
-        recurrent = next(index for index, layer in enumerate(layers) if isinstance(layer, SLSTM))
-        self._convolutions, self._rest = layers[:recurrent], layers[recurrent:]
+        self.on_cpu = teacher.codebooks.device.type == "cpu"
+        self.batch_windows = batch_windows or (1 if self.on_cpu else BATCH_WINDOWS)
 
     @property
     def span(self) -> int:
@@ -49,32 +95,30 @@ class WindowedEncoder:
         return (self.step + self.context) * HOP
 
     def __call__(self, waves: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Codes of each wave; an empty wave gives an empty array. A track is yielded when its last window is done."""
-        tracks: Dict[int, List[np.ndarray]] = {}  # parts of the tracks that are not complete, by number
-        queue: List[Tuple[int, int, Tensor]] = []  # full windows that wait for a batch: track, part, samples
-        first = count = 0
-        for count, wave in enumerate(waves, start=1):
-            windows = self._windows(wave)
-            tracks[count - 1] = [np.empty(0)] * len(windows)
-            queue += [(count - 1, part, window) for part, window in enumerate(windows[:-1])]
-            if windows:
-                tracks[count - 1][-1] = self._encode(windows[-1][None])[0]
-            while len(queue) >= self.batch_windows:
-                self._encode_queued(queue, tracks)
-            while first < (queue[0][0] if queue else count):
-                yield self._join(tracks.pop(first))
-                first += 1
-        while queue:
-            self._encode_queued(queue, tracks)
-        for number in range(first, count):
-            yield self._join(tracks.pop(number))
+        """Codes of each wave, in order; an empty wave gives an empty array."""
+        threads = torch.get_num_threads()
+        workers, initializer = (threads, partial(torch.set_num_threads, 1)) if self.on_cpu else (1, None)
+        waiting: Deque[List[_Part]] = deque()
+        with ThreadPoolExecutor(workers, initializer=initializer) as pool:
+            batches = _Batches(pool, self._encode, self.batch_windows)
+            try:
+                for wave in waves:
+                    windows = self._windows(wave)
+                    waiting.append([batches.add(window, full=index < len(windows) - 1) for index, window in enumerate(windows)])
+                    while sum(map(len, waiting)) > WINDOWS_AHEAD:
+                        yield self._join(waiting.popleft(), batches)
+                while waiting:
+                    yield self._join(waiting.popleft(), batches)
+            finally:
+                torch.set_num_threads(threads)  # part of it is shared by all threads
 
     def encode_track(self, wave: np.ndarray) -> np.ndarray:
         """Codes uint16 [T, K] of one wave [S]."""
-        return next(self([wave]))
+        [codes] = self([wave])
+        return codes
 
     def mismatch(self, wave: np.ndarray) -> Dict[str, float]:
-        """Share of codes that differ between windows and one pass over the first minute of a wave, 0 where it is one window."""
+        """Share of codes that differ between windows and one pass over the first 20 s of a wave, 0 where it is one window."""
         wave = wave[:MISMATCH_SAMPLES]
         whole = self._encode(torch.as_tensor(wave, dtype=torch.float32)[None])[0].T
         differing = self.encode_track(wave) != whole
@@ -83,39 +127,26 @@ class WindowedEncoder:
     def _windows(self, wave: np.ndarray) -> List[Tensor]:
         """Full windows, then the rest of the track, which is at least one frame and at most a full window."""
         samples = torch.as_tensor(wave, dtype=torch.float32)
-        if not torch.isfinite(samples).all():
+        if not torch.isfinite(samples.sum()):  # a tenth of the time of looking at each
             raise MertError("the wave holds samples that are not finite; allowed: finite float32; decode the file again")
         stride = self.step * HOP
         num_full = max(0, -(-(samples.numel() - self.span) // stride))
         windows = [samples[i * stride : i * stride + self.span] for i in range(num_full)]
         return windows + ([samples[num_full * stride :]] if samples.numel() else [])
 
-    def _encode_queued(self, queue: List[Tuple[int, int, Tensor]], tracks: Dict[int, List[np.ndarray]]) -> None:
-        """One batch from the front of the queue, filled up with silence to its constant shape."""
-        taken = queue[: self.batch_windows]
-        del queue[: self.batch_windows]
-        batch = torch.zeros(self.batch_windows, self.span)
-        for row, (_, _, window) in zip(batch, taken):
-            row.copy_(window)
-        for codes, (track, part, _) in zip(self._encode(batch), taken):
-            tracks[track][part] = codes
-
     @torch.no_grad()
     def _encode(self, wave: Tensor) -> np.ndarray:
-        """[B, S] -> codes uint16 [B, K, T]; the convolutions in parts that fit the cache, the LSTM over the whole batch."""
-        device = self.teacher.codebooks.device
-        part = max(1, ACTIVATION_BYTES // (4 * self.teacher.settings.n_filters * wave.shape[1])) if device.type == "cpu" else len(wave)
-        scaled = wave.to(device).unsqueeze(1) * self.teacher.settings.input_gain
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            hidden = torch.cat([self._convolutions(piece) for piece in scaled.split(part)])
-            latents = self._rest(hidden)
+        """[B, S] -> codes uint16 [B, K, T]."""
+        wave = wave.to(self.teacher.codebooks.device)
+        with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            latents = self.teacher.latents(wave)
         return self.teacher.quantise(latents.float()).cpu().numpy().astype(np.uint16)
 
-    def _join(self, parts: List[np.ndarray]) -> np.ndarray:
-        """Parts [K, T'] of a track -> [T, K], contexts dropped."""
+    def _join(self, parts: List[_Part], batches: _Batches) -> np.ndarray:
+        """The windows of a track -> [T, K], contexts dropped."""
         if not parts:
             return np.zeros((0, self.teacher.num_codebooks), np.uint16)
-        kept = [part if index == 0 else part[:, self.context :] for index, part in enumerate(parts)]
+        if any(part.batch is None for part in parts):
+            batches.flush()
+        kept = [part.codes() if index == 0 else part.codes()[:, self.context :] for index, part in enumerate(parts)]
         return np.ascontiguousarray(np.concatenate(kept, axis=1).T)
-
-

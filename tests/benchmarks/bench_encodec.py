@@ -1,4 +1,7 @@
-"""RVQ-VAE codes of 200 files of 5 to 40 s: `mert labels` against one file after another with the same model; and a 20-minute file."""
+"""RVQ-VAE codes of 200 files of 5 to 40 s: `mert labels` against one file after another, and a 20-minute file.
+
+The other side is EnCodec's own encoder (package `encodec`) with the same weights, and the same quantiser.
+"""
 
 import os
 import resource
@@ -9,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from encodec.modules import SEANetEncoder
 from harness import conclude, seconds
 
 from mert_fairseq.data.audio import read_audio
@@ -42,15 +46,24 @@ def make_teacher(folder: Path, n_filters: int) -> Path:
     return folder
 
 
+def encodecs_own(teacher: RVQVAE) -> SEANetEncoder:
+    settings = teacher.settings
+    encoder = SEANetEncoder(causal=True, norm="weight_norm", n_filters=settings.n_filters, dimension=settings.dimension, lstm=settings.lstm)
+    encoder.load_state_dict(teacher.encoder.state_dict())
+    return encoder.eval()
+
+
 def files(folder: Path, n_filters: int) -> dict:
     """Two halves of the files, each timed by both, so that the machine's moods fall on both sides."""
     manifest = read_manifest(make_files(folder, np.random.default_rng(1).uniform(5, 40, NUM_FILES)))
     labeller, teacher = encodec_labeller(str(make_teacher(folder / "teacher", n_filters))), load_teacher(folder / "teacher")
-    codes = {}
+    encoder, codes = encodecs_own(teacher), {}
 
     def one_after_another(rows: range) -> None:
         for row in rows:
-            codes[row] = teacher.encode(torch.from_numpy(read_audio(manifest.path(row)))[None])[0].T.numpy()
+            wave = torch.from_numpy(read_audio(manifest.path(row)))[None, None]
+            with torch.no_grad():
+                codes[row] = teacher.quantise(encoder(wave * teacher.settings.input_gain))[0].T.numpy()
 
     ours_s = reference_s = 0.0
     half = len(manifest) // 2
