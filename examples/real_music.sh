@@ -13,6 +13,14 @@ run() { fairseq-hydra-train --config-name mert_tiny task.data="'$dir/manifest'" 
 # Five minutes: mert_tiny as it stands.
 run run_five
 mert report "$dir/run_five"
-# Half an hour: the same with more updates.
-run run_long optimization.max_update=14000 dataset.validate_interval_updates=1000 checkpoint.save_interval_updates=1000
+# Longer: deeper and wider heads; the learning rate aims at 22,000 updates, then from update 10,000 on at 14,000.
+long=(model.encoder_layers=4 model.final_dim=64 criterion.cqt_weight=40 dataset.validate_interval_updates=2000 checkpoint.save_interval_updates=2000)
+run run_long "${long[@]}" +lr_scheduler.total_num_update=22000 optimization.max_update=10000
+run run_long "${long[@]}" +lr_scheduler.total_num_update=14000 optimization.max_update=14000
 mert report "$dir/run_long"
+# Another teacher, five minutes: residual k-means over log-mel frames.
+[ -e "$dir/melrvq/config.json" ] || mert teacher fit melrvq "$dir/manifest" "$dir/melrvq"
+mert labels melrvq "$dir/manifest" "$dir/labels" --weights "$dir/melrvq"
+mert labels stats "$dir/labels"
+run run_melrvq task.labels=[melrvq]
+mert report "$dir/run_melrvq"

@@ -6,7 +6,8 @@ the CQT is centred on sample 320 t; frame t of the convolution stack sees 400 sa
 They are paired by index, as published.
 """
 
-from typing import Sequence, Tuple
+from fractions import Fraction
+from typing import Any, Sequence, Tuple
 
 SAMPLE_RATE = 24_000  # Hz; published configuration, task.sample_rate
 HOP = 320  # samples per frame; EnCodec 24 kHz and the published convolution stack alike
@@ -32,6 +33,16 @@ def num_code_frames(num_samples: int) -> int:
 def num_cqt_frames(num_samples: int) -> int:
     """Frames of the centred CQT: floor(S / 320) + 1."""
     return num_samples // HOP + 1
+
+
+def frame_span(num_samples, label_rate: float) -> Tuple[Any, Any]:
+    """Whole frames that `num_samples` (24 kHz) fill at `label_rate` Hz, and those they touch: floor and ceil of S x rate / 24000.
+
+    `num_samples` is an int or an int64 array [N]; so are both results.
+    """
+    rate = Fraction(label_rate).limit_denominator(1000)
+    product, second = num_samples * rate.numerator, SAMPLE_RATE * rate.denominator
+    return product // second, -(-product // second)
 
 
 def floor_to_grid(num_samples: int) -> int:

@@ -4,7 +4,7 @@
 SITE_PARTITION=          # sbatch --partition, e.g. cpu
 SITE_ACCOUNT=            # sbatch --account, e.g. my-project
 SITE_CPUS_PER_TASK=4     # cores of a job; the teachers use them all
-SITE_MEM_GB=8            # memory of a job in GB; one track at a time is in memory
+SITE_MEM_GB=8            # memory of a job in GB; a few tracks are in memory at a time
 SITE_TIMEOUT_MIN=240     # minutes a job may run; a shard that is cut starts again, so give more shards rather than more minutes
 SITE_GPUS_PER_NODE=      # GPUs of a job, e.g. 1
 SITE_SETUP=              # run on the node first, e.g. 'module load ffmpeg; . $HOME/mert/.venv/bin/activate'

@@ -1,13 +1,18 @@
 """`mert labels check`: verify every shard of all stores, and make broken ones again."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import List, Tuple
+
+from tqdm import tqdm
 
 from mert_fairseq.data.manifest import Manifest, read_manifest
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE
 from mert_fairseq.teachers.store_check import StoreCheck, check_store, repair_store
+
+SHOWN = 20  # faults in the last line
 
 
 def add_parser(kinds) -> None:
@@ -28,19 +33,31 @@ def run(args: argparse.Namespace) -> int:
     faults, stores = [], _stores(args)
     print(f"{'store':24} {'holds':24} {'shards':>8} {'broken':>8} {'empty rows':>12} {'hours':>12}")
     for folder, manifest in stores:
-        found = check_store(folder, manifest, args.workers)
-        _print_row(folder, found)
+        found = _check(folder, manifest, args)
         if found.faults and args.repair and found.shards:
             for fault in found.faults:
                 print(f"  {fault}")
-            written = repair_store(folder, manifest, found, args.allow_bad)
+            try:
+                written = repair_store(folder, manifest, found, args.allow_bad)
+            except MertError as error:  # the other stores are looked at all the same
+                faults.append(str(error))
+                continue
             print(f"  {written} shards made again")
-            found = check_store(folder, manifest, args.workers)
-            _print_row(folder, found)
+            found = _check(folder, manifest, args)
         faults += found.faults
     if faults:
-        raise MertError(f"{len(faults)} faults: " + "; ".join(faults))
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise MertError(f"{len(faults)} faults: " + "; ".join(faults[:SHOWN]) + more)
     return 0
+
+
+def _check(folder: Path, manifest: Manifest, args: argparse.Namespace) -> StoreCheck:
+    """Checks one store, with a bar at a terminal, and prints its line."""
+    with tqdm(desc=folder.name, unit="shard", leave=False, disable=not sys.stderr.isatty()) as bar:
+        found = check_store(folder, manifest, args.workers, bar.update)
+    hours = found.frames / FRAME_RATE / 3600
+    print(f"{folder.name:24} {found.kind:24} {len(found.shards):8} {len(found.faults):8} {found.empty_rows:12} {hours:12.2f}")
+    return found
 
 
 def _stores(args: argparse.Namespace) -> List[Tuple[Path, Manifest]]:
@@ -50,8 +67,3 @@ def _stores(args: argparse.Namespace) -> List[Tuple[Path, Manifest]]:
     if not folders:
         raise MertError(f"{label_dir}: no stores {{split}}.{{name}} in it; make them with `mert labels encodec` or `mert labels cqt`")
     return [(folder, read_manifest(Path(args.manifest_dir) / f"{folder.name.split('.')[0]}.tsv")) for folder in folders]
-
-
-def _print_row(folder: Path, found: StoreCheck) -> None:
-    hours = found.frames / FRAME_RATE / 3600
-    print(f"{folder.name:24} {found.kind:24} {len(found.shards):8} {len(found.faults):8} {found.empty_rows:12} {hours:12.2f}")

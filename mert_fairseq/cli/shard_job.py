@@ -68,7 +68,7 @@ class ShardJob:
             text=True,
             encoding="utf-8",
             errors="replace",
-            preexec_fn=_ignore_notices,  # this process has one thread
+            preexec_fn=_set_signals,  # this process has one thread
         )
 
     def _pass_on_stderr(self) -> str:
@@ -95,6 +95,8 @@ class ShardJob:
         return self._process.poll() is not None
 
 
-def _ignore_notices() -> None:
+def _set_signals() -> None:
+    """Notices are not for the command; interrupts are, even where the shell that started it all ignores them (nohup, `&`)."""
     for notice in NOTICES:
         signal.signal(notice, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

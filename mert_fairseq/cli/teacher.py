@@ -8,7 +8,8 @@ import torch
 from tqdm import tqdm
 
 from mert_fairseq.cli import teacher_clusters
-from mert_fairseq.cli.teacher_clusters import manifest_tracks, print_codebooks
+from mert_fairseq.cli.codebook_table import print_codebooks
+from mert_fairseq.data.manifest_tracks import manifest_tracks
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.rvqvae_fit import FitReport, FitSettings, fit_rvqvae
 from mert_fairseq.teachers.teacher_folder import check_free

@@ -1,41 +1,15 @@
 """`mert teacher fit kmeans | melrvq`: cluster spectral frames of one's own music."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
-from typing import List
 
-import numpy as np
 import torch
 
-from mert_fairseq.data.audio import read_audio
-from mert_fairseq.data.manifest import read_manifest
+from mert_fairseq.cli.codebook_table import print_codebooks
+from mert_fairseq.data.manifest_tracks import manifest_tracks
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.cluster_fit import CLUSTERS, ClusterFitSettings, fit_kmeans, fit_melrvq
 from mert_fairseq.teachers.teacher_folder import check_free
-
-MAX_TRACKS = 20_000  # of a larger manifest so many are drawn, so that memory does not grow with the corpus
-
-
-@dataclass
-class ManifestTrack:
-    """One row of a manifest, read by window."""
-
-    path: Path
-    num_samples: int
-
-    def read(self, start: int, num_samples: int) -> np.ndarray:
-        """Samples start..start+num_samples as float32."""
-        return read_audio(self.path, start, num_samples)
-
-
-def manifest_tracks(manifest_path: Path) -> List[ManifestTrack]:
-    """The rows of a manifest, or 20,000 of them drawn evenly (always the same)."""
-    manifest = read_manifest(manifest_path)
-    rows = np.arange(len(manifest))
-    if len(rows) > MAX_TRACKS:
-        rows = np.sort(np.random.default_rng(0).choice(len(rows), MAX_TRACKS, replace=False))
-    return [ManifestTrack(manifest.path(int(row)), int(manifest.num_samples[row])) for row in rows]
 
 
 def add_parsers(kinds) -> None:
@@ -90,10 +64,3 @@ def _fit(args: argparse.Namespace, fit) -> int:
     print(f"{args.out}: {teacher.name}, {report['num_frames']:,} frames in {report['seconds']:.0f} s")
     print_codebooks(report["perplexity"], report["top_share"], report["repeat_rate"], report["residual_energy"])
     return 0
-
-
-def print_codebooks(perplexity: List[float], top_share: List[float], repeat_rate: List[float], residual_energy: List[float]) -> None:
-    """A table of held-out figures, one line per codebook."""
-    print("codebook   perplexity  top code %  same as frame before %  residual energy %")
-    for codebook, (value, top, repeat, residual) in enumerate(zip(perplexity, top_share, repeat_rate, residual_energy)):
-        print(f"{codebook:8} {value:12.0f} {100 * top:11.1f} {100 * repeat:23.1f} {100 * residual:18.1f}")

@@ -26,6 +26,12 @@ class ClipSampler:
         self.num_frames = int(lengths.sum()) // HOP
         self.random = np.random.default_rng(seed)
 
+    def clip(self, num_samples: int) -> np.ndarray:
+        """[num_samples] float32, or a whole track that is shorter."""
+        track = self.tracks[int(self.random.choice(len(self.tracks), p=self.share))]
+        start = int(self.random.integers(max(0, track.num_samples - num_samples) + 1))
+        return np.asarray(track.read(start, min(num_samples, track.num_samples)))
+
     def batch(self, size: int, num_samples: int) -> Tensor:
         """[size, num_samples]; a shorter track is filled up with zeros."""
         clips = torch.zeros(size, num_samples)

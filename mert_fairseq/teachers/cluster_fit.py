@@ -51,11 +51,14 @@ def sample_features(tracks: Sequence[Track], features: FrameFeatures, num_frames
     clips = ClipSampler(tracks, seed)
     if clips.num_frames == 0:
         raise MertError("no audio to fit on; check the manifest: mert manifest AUDIO_DIR OUT")
-    num_frames, kept = min(num_frames, clips.num_frames), CLIP_FRAMES - 2 * EDGE_FRAMES
+    num_frames, filled = min(num_frames, clips.num_frames), 0
     sample = torch.empty(num_frames, features.config.num_features)
-    for first in range(0, num_frames, kept):
-        frames = features(clips.batch(1, CLIP_FRAMES * HOP)[0].numpy())[EDGE_FRAMES : EDGE_FRAMES + kept]
-        sample[first : first + kept] = torch.from_numpy(frames)[: num_frames - first]
+    while filled < num_frames:
+        frames = features(clips.clip(CLIP_FRAMES * HOP))
+        frames = frames[EDGE_FRAMES:-EDGE_FRAMES] if len(frames) > 4 * EDGE_FRAMES else frames
+        frames = frames[: num_frames - filled]
+        sample[filled : filled + len(frames)] = torch.from_numpy(frames)
+        filled += len(frames)
     return sample
 
 

@@ -1,7 +1,6 @@
 """Codes of other programs as numpy files: one flat array per codebook, or one array per audio file."""
 
 import hashlib
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -9,20 +8,10 @@ import numpy as np
 
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.errors import MertError
-from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.frames import frame_span
 
 MAX_CLASSES = 1 << 16  # codes are stored as uint16
 BLOCK_BYTES = 1 << 20  # hashed at a time
-
-
-def frame_span(num_samples, label_rate: float) -> Tuple[Any, Any]:
-    """Whole frames that `num_samples` (24 kHz) fill at `label_rate` Hz, and those they touch: floor and ceil of S x rate / 24000.
-
-    `num_samples` is an int or an int64 array [N]; so are both results.
-    """
-    rate = Fraction(label_rate).limit_denominator(1000)
-    product, second = num_samples * rate.numerator, SAMPLE_RATE * rate.denominator
-    return product // second, -(-product // second)
 
 
 def row_offsets(manifest: Manifest, label_rate: float) -> np.ndarray:

@@ -7,9 +7,11 @@ from typing import Callable, Iterator, List, Sequence, Union
 import numpy as np
 
 from mert_fairseq.data.manifest import Manifest
+from mert_fairseq.data.part_files import remove_abandoned
 from mert_fairseq.data.shard import ShardInfo, shard_path, shard_rows, write_shard
 from mert_fairseq.errors import MertError
-from mert_fairseq.teachers.label_arrays import FolderLabels, frame_span
+from mert_fairseq.frames import frame_span
+from mert_fairseq.teachers.label_arrays import FolderLabels
 from mert_fairseq.teachers.label_files import LabelFiles
 from mert_fairseq.teachers.labelling import is_complete, refuse_other_division
 
@@ -53,6 +55,7 @@ def import_labels(
         MertError: at once for a row whose frames do not cover its audio; at the end for more rows without codes than allowed.
     """
     refuse_other_division(folder, num_shards)
+    remove_abandoned(folder)
     done = Imported()
     for shard in shards:
         path = shard_path(folder, shard, num_shards)

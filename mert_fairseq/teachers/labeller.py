@@ -97,9 +97,9 @@ def _place(weights: Optional[str]) -> Optional[str]:
 
 def _device(name: str) -> torch.device:
     """The device, if this machine has it."""
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise MertError(f"--device {name}: torch finds no CUDA device here; use --device cpu, or run where there is one")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise MertError(f"--device {name}: {str(error).splitlines()[0]}; allowed: cpu, cuda, cuda:0 ...") from error
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (index.isdecimal() or index == ""):
+        raise MertError(f"--device {name}; allowed: cpu, cuda, cuda:0 ...")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise MertError(f"--device {name}: torch finds {torch.cuda.device_count()} CUDA devices here; use one of them, or --device cpu")
+    return torch.device(name)

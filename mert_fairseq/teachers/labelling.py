@@ -19,6 +19,7 @@ from mert_fairseq.teachers.labeller import Labeller
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 5  # damaged files in an error's line; each is logged as it is met
 READ_AHEAD = 2  # files decoded while the teacher works
 NO_SAMPLES = np.zeros(0, np.float32)
 
@@ -35,7 +36,7 @@ def write_labels(
     """Writes the given shards, skipping those that are complete; returns how many were written.
 
     Args:
-        allow_bad: damaged files that may become empty rows, each noted in the shard's JSON.
+        allow_bad: damaged files of the whole store that may become empty rows, each noted in its shard's JSON.
         advance: called with the samples of each row done.
 
     Raises:
@@ -44,6 +45,7 @@ def write_labels(
     refuse_other_division(folder, num_shards)
     remove_abandoned(folder)
     bad: List[str] = []
+    allowed = max(0, allow_bad - num_bad_rows(folder))
     written = 0
     for shard in shards:
         path = shard_path(folder, shard, num_shards)
@@ -51,14 +53,15 @@ def write_labels(
         if is_complete(path, info):
             advance(int(manifest.num_samples[slice(*info.rows)].sum()))
             continue
-        rows = _ShardRows(manifest, labeller, info, bad, allow_bad, advance)
+        rows = _ShardRows(manifest, labeller, info, bad, allowed, advance)
         try:
             write_shard(path, info, compact(rows, info, path) if labeller.compact else rows)
             written += 1
         except _TooManyBad:
             logger.error(f"{path.name} not written")
-    if len(bad) > allow_bad:
-        raise DamagedFiles(f"{len(bad)} damaged files ({allow_bad} allowed by --allow-bad): {'; '.join(bad)}")
+    if len(bad) > allowed:
+        named = "; ".join(bad[:SHOWN]) + (f"; and {len(bad) - SHOWN} more, named above" if len(bad) > SHOWN else "")
+        raise DamagedFiles(f"{len(bad)} damaged files ({allow_bad} in the whole store allowed by --allow-bad): {named}")
     return written
 
 
@@ -78,6 +81,17 @@ def refuse_other_division(folder: Path, num_shards: int) -> None:
         raise MertError(f"{folder}: holds {min(others).stem}, --nshard {num_shards} given; {mend}")
 
 
+def num_bad_rows(folder: Path) -> int:
+    """Rows that complete shards of a store have noted as damaged; a shard that cannot be read counts none."""
+    found = 0
+    for side in Path(folder).glob("shard-*-of-*.json"):
+        try:
+            found += len(read_info(side.with_suffix(".npy")).notes.get("bad_rows", {}))
+        except MertError as error:
+            logger.warning(str(error))
+    return found
+
+
 class _ShardRows:
     """The targets of a shard's rows in order, a few in memory at a time; _TooManyBad behind the last, when all bad ones are known."""
 
@@ -86,6 +100,7 @@ class _ShardRows:
         self.limit = max(allow_bad, len(bad))  # a damaged file of an earlier shard does not stop this one
         lengths = manifest.num_samples[slice(*info.rows)]
         self.measured_row = info.rows[0] + int(np.argmax(lengths)) if labeller.measure and len(lengths) else None
+        self.measured_wave = NO_SAMPLES
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for row, targets in zip(range(*self.info.rows), self.labeller.label_tracks(self._waves())):
@@ -93,16 +108,19 @@ class _ShardRows:
             self.advance(int(self.manifest.num_samples[row]))
         if len(self.bad) > self.limit:
             raise _TooManyBad
+        if len(self.measured_wave):
+            self.info.notes["windows_against_whole_file"] = {"row": self.measured_row, **self.labeller.measure(self.measured_wave)}
 
     def _waves(self) -> Iterator[np.ndarray]:
         """Every row's wave; of no samples for a damaged file, and for all files once there are too many of those."""
         for row, wave in zip(range(*self.info.rows), _read_ahead(self.manifest, range(*self.info.rows))):
             if isinstance(wave, AudioError):
                 self.bad.append(f"row {row}: {wave}")
+                logger.warning(f"damaged: {self.bad[-1]}")
                 self.info.notes.setdefault("bad_rows", {})[str(row)] = str(wave)
                 wave = NO_SAMPLES
             elif row == self.measured_row:
-                self.info.notes["windows_against_whole_file"] = {"row": row, **self.labeller.measure(wave)}
+                self.measured_wave = wave
             yield wave if len(self.bad) <= self.limit else NO_SAMPLES
 
 
@@ -110,10 +128,15 @@ def _read_ahead(manifest: Manifest, rows: range) -> Iterator[Union[np.ndarray, A
     """Waves in order, the next files decoded by another thread while this one is used."""
 
     def read(row: int) -> Union[np.ndarray, AudioError]:
+        expected = int(manifest.num_samples[row])
         try:
-            return read_audio(manifest.path(row))
+            wave = read_audio(manifest.path(row))
         except AudioError as error:
             return error
+        if len(wave) != expected:
+            mend = "it changed after the manifest was written: run `mert manifest` again"
+            return AudioError(f"{manifest.path(row)}: {len(wave)} samples, its row says {expected}; {mend}", "truncated")
+        return wave
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = [pool.submit(read, row) for row in rows[:READ_AHEAD]]

@@ -15,7 +15,7 @@ from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.shard import ShardInfo, check_belonging, open_array, read_info, shard_rows
 from mert_fairseq.data.target_store import shards_of
 from mert_fairseq.errors import MertError
-from mert_fairseq.frames import FRAME_RATE
+from mert_fairseq.frames import FRAME_RATE, HOP
 from mert_fairseq.teachers.labeller import labeller_of
 from mert_fairseq.teachers.labelling import write_labels
 
@@ -27,8 +27,11 @@ class ShardCheck:
     """One shard as found; `fault` is None for a sound one."""
 
     path: Path
-    info: Optional[ShardInfo] = None
+    info: Optional[ShardInfo] = None  # without its list of frames
     fault: Optional[str] = None
+    stale: bool = False  # the fault is that it belongs to another manifest
+    frames: int = 0
+    empty_rows: int = 0
 
 
 @dataclass
@@ -41,12 +44,12 @@ class StoreCheck:
     @property
     def frames(self) -> int:
         """Frames of all sound shards."""
-        return sum(sum(shard.info.frames) for shard in self.shards if shard.fault is None and shard.info is not None)
+        return sum(shard.frames for shard in self.shards if shard.fault is None)
 
     @property
     def empty_rows(self) -> int:
         """Rows without targets in the sound shards."""
-        return sum(shard.info.frames.count(0) for shard in self.shards if shard.fault is None and shard.info is not None)
+        return sum(shard.empty_rows for shard in self.shards if shard.fault is None)
 
     @property
     def kind(self) -> str:
@@ -59,8 +62,10 @@ class StoreCheck:
         return [number for number, shard in enumerate(self.shards) if shard.fault is not None]
 
 
-def check_store(folder: Path, manifest: Manifest, workers: Optional[int] = None) -> StoreCheck:
-    """Reads everything; every faulty shard is named with the way to mend it."""
+def check_store(
+    folder: Path, manifest: Manifest, workers: Optional[int] = None, advance: Callable[[], None] = lambda: None
+) -> StoreCheck:
+    """Reads everything; every faulty shard is named with the way to mend it. `advance` is called after each shard."""
     try:
         paths = shards_of(folder)
         if len(paths) > len(manifest):
@@ -69,7 +74,10 @@ def check_store(folder: Path, manifest: Manifest, workers: Optional[int] = None)
         return StoreCheck(faults=[str(error)])
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # hashing and reading leave Python's lock to the others
         numbers = range(len(paths))
-        shards = list(pool.map(lambda n: _check_shard(paths[n], manifest, shard_rows(len(manifest), n, len(paths))), numbers))
+        shards = []
+        for shard in pool.map(lambda n: _check_shard(paths[n], manifest, shard_rows(len(manifest), n, len(paths))), numbers):
+            shards.append(shard)
+            advance()
     _check_one_teacher(shards)
     return StoreCheck(shards, [shard.fault for shard in shards if shard.fault is not None])
 
@@ -78,12 +86,28 @@ def _check_shard(path: Path, manifest: Manifest, rows) -> ShardCheck:
     """One shard whose description fits the manifest, whose bytes have the recorded hash and whose codes are in range."""
     found = ShardCheck(path)
     try:
-        found.info = read_info(path)
-        check_belonging(path, found.info, manifest, rows, None, float(FRAME_RATE))
-        _check_bytes(path, found.info)
+        found.info = info = read_info(path)
+        found.stale = True
+        check_belonging(path, info, manifest, rows, None, float(FRAME_RATE))
+        found.stale = False
+        _check_frames(path, info, manifest)
+        _check_bytes(path, info)
+        found.frames, found.empty_rows = sum(info.frames), info.frames.count(0)
     except MertError as error:
         found.fault = str(error)
+    if found.info is not None:
+        found.info.frames = []  # of ten million rows they would take hundreds of megabytes
     return found
+
+
+def _check_frames(path: Path, info: ShardInfo, manifest: Manifest) -> None:
+    """Every row that is not empty must cover its audio, as training wants it."""
+    frames, needed = np.asarray(info.frames), manifest.num_samples[slice(*info.rows)] // HOP
+    short = np.flatnonzero((frames > 0) & (frames < needed))
+    if len(short):
+        row = info.rows[0] + int(short[0])
+        raise MertError(f"{path}: row {row} has {frames[short[0]]} frames, its audio needs {needed[short[0]]}; delete it and run "
+                        "`mert labels` again")
 
 
 def _check_bytes(path: Path, info: ShardInfo) -> None:
@@ -122,6 +146,9 @@ def repair_store(
 
     Raises MertError, before anything is deleted, if no shard tells how it was made or the teacher's weights changed since.
     """
+    if any(shard.stale for shard in found.shards):
+        raise MertError(f"{folder}: shards belong to another manifest or rate and are left alone; give the manifest they were made for, "
+                        "or delete the folder and run `mert labels` again")
     sound = [shard.info for shard in found.shards if shard.fault is None] or [s.info for s in found.shards if s.info is not None]
     if not sound:
         raise MertError(f"{folder}: no shard tells what made it; delete the folder and run `mert labels` again")

@@ -55,8 +55,11 @@ def write_teacher(
     folder = check_free(folder)
     digest = hashlib.sha256(weights).hexdigest()
     config = dict(format=format_name, version=VERSION, sha256=digest, settings=settings, report=report)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
     replaced = written.with_name(written.name + ".replaced")
     try:
         written.chmod(0o755)  # mkdtemp's 0700 would hide the teacher from the other users of a cluster
@@ -65,6 +68,8 @@ def write_teacher(
         if folder.exists():
             os.replace(folder, replaced)
         os.replace(written, folder)
+    except OSError as error:
+        raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
     finally:
         if replaced.exists() and not folder.exists():
             os.replace(replaced, folder)  # the new one could not be put in place: keep the old

@@ -39,7 +39,7 @@ def test_failed_shards_are_made_again_and_the_store_is_that_of_one_run(corpus, m
     with pytest.raises(MertError) as caught:
         run_shards(command_of, range(2), settings)
     told = re.fullmatch(r"1 of 2 shards are complete, 1 failed: shard 1: (.*) \(log (\S*)\); mend it and .*", str(caught.value))
-    assert told[1].startswith(f"train: 1 damaged files (0 allowed by --allow-bad): row 2: {damaged}: cannot be opened")
+    assert told[1].startswith(f"train: 1 damaged files (0 in the whole store allowed by --allow-bad): row 2: {damaged}: cannot be opened")
     assert told[1] in Path(told[2]).read_text()
     lines = sorted(line.split(" (")[0] for line in capfd.readouterr().err.splitlines())
     assert lines[0] == "shard 0: attempt 1 of 2 failed: made-up fault"

@@ -82,6 +82,8 @@ def test_the_sample_is_bounded_and_holds_no_clip_edges():
     assert len(sample_features(HELDOUT, FrameFeatures(FEATURES["melrvq"]), 10**9, 1)) == 750  # as many as there are
     silent_edge = FrameFeatures(FEATURES["melrvq"])(np.zeros(3200, np.float32)).mean()
     assert (sample.mean(1) > silent_edge + 0.5).all()
+    short = sample_features([melody(1, 5)], FrameFeatures(FEATURES["melrvq"]), 70, 1)  # shorter than a clip: not filled up with silence
+    assert (short.mean(1) > silent_edge + 0.5).all()
 
 
 def test_codes_do_not_depend_on_the_length_of_the_track():

@@ -10,8 +10,9 @@ import pytest
 from mert_fairseq.data.shard import read_info, shard_path
 from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
+from mert_fairseq.frames import frame_span
 from mert_fairseq.teachers import label_text
-from mert_fairseq.teachers.label_arrays import FolderLabels, frame_span
+from mert_fairseq.teachers.label_arrays import FolderLabels
 from mert_fairseq.teachers.label_files import LabelFiles
 from mert_fairseq.teachers.label_import import import_labels
 from mert_fairseq.teachers.label_text import TextLabels, plain_symbols, read_dictionary
