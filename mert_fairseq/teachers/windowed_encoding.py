@@ -21,10 +21,10 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, HOP
 from mert_fairseq.teachers.rvqvae import RVQVAE
 
-WINDOW_FRAMES, CONTEXT_FRAMES = 15 * FRAME_RATE, FRAME_RATE  # kept of each window, and dropped before them
+WINDOW_FRAMES, CONTEXT_FRAMES = 7 * FRAME_RATE, FRAME_RATE  # kept of each window, and dropped before them
 BATCH_WINDOWS = 16  # on a GPU
 WINDOWS_AHEAD = 32  # given out before the oldest track is waited for
-MISMATCH_FRAMES = 20 * FRAME_RATE  # behind the first window, in which windows are compared with a pass over the whole file
+MISMATCH_FRAMES = 10 * FRAME_RATE  # behind the first window, in which windows are compared with a pass over the whole file
 MOST_MISMATCH = 0.005  # of the codes
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class WindowedEncoder:
         return codes
 
     def mismatch(self, wave: np.ndarray) -> Dict[str, float]:
-        """Share of codes that differ between windows and one pass over the file, in the 20 s behind the first window, where some can."""
+        """Share of codes that differ between windows and one pass over the file, in the 10 s behind the first window, where some can."""
         first = self.step + self.context
         wave = wave[: (first + MISMATCH_FRAMES) * HOP]
         if len(wave) <= first * HOP:

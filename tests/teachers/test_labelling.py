@@ -452,7 +452,7 @@ def test_the_windows_of_the_longest_track_are_compared_with_a_whole_pass(corpus,
     manifest = corpus.manifest([320, 24_000 * 21, 5000], audio=True)
     write_labels(manifest, folder, encodec_labeller(str(teacher_folder)), 1, [0])
     measured = read_info(shard_path(folder, 0, 1)).notes["windows_against_whole_file"]
-    assert measured["row"] == 1 and measured["frames"] == 375 and 0 <= measured["share_of_codes"] < 0.005
+    assert measured["row"] == 1 and measured["frames"] == 750 and 0 <= measured["share_of_codes"] < 0.005
 
 
 def test_cqt_as_bytes_is_half_the_size_and_close(corpus, tmp_path):
