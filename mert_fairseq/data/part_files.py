@@ -32,6 +32,6 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)  # asks, sends nothing
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
-        pass
+    except PermissionError:
+        return True  # of another user
     return True

@@ -14,6 +14,7 @@ class CausalConv1d(SConv1d):
     """[B, C, T] -> [B, C', ceil(T / stride)]: reflected samples on the left, and on the right what fills the last stride."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """As `SConv1d.forward`; a signal shorter than its padding is left to that."""
         convolution = self.conv.conv
         stride, kernel_size = convolution.stride[0], (convolution.kernel_size[0] - 1) * convolution.dilation[0] + 1
         left = kernel_size - stride

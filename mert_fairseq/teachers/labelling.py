@@ -128,6 +128,7 @@ def _read_ahead(manifest: Manifest, rows: range) -> Iterator[Union[np.ndarray, A
     """Waves in order, the next files decoded by another thread while this one is used."""
 
     def read(row: int) -> Union[np.ndarray, AudioError]:
+        """A file's wave, or why there is none."""
         expected = int(manifest.num_samples[row])
         try:
             wave = read_audio(manifest.path(row))

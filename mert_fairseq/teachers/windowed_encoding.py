@@ -51,6 +51,7 @@ class _Batches:
         self._gathered: List[_Part] = []
 
     def add(self, window: Tensor, full: bool) -> _Part:
+        """Takes a window [S]; a tail, or any window where batches are of one, is handed on at once."""
         part = _Part(window)
         if full and self._size > 1:
             self._gathered.append(part)

@@ -42,3 +42,4 @@ def test_only_what_has_no_writer_is_removed(tmp_path, ended):
 
 def test_a_folder_that_is_not_there(tmp_path):
     remove_abandoned(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []  # not made either

@@ -1,11 +1,11 @@
 """Clustering teachers: known clusters are found, the folder gives the same codes again, damage is refused."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from made_music import ArrayTrack
 
 from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
@@ -16,18 +16,6 @@ from mert_fairseq.teachers.labeller import cluster_labeller
 from mert_fairseq.teachers.labelling import write_labels
 
 SETTINGS = ClusterFitSettings(num_frames=1500, heldout_frames=600, iterations=4, num_starts=2)
-
-
-@dataclass
-class ArrayTrack:
-    wave: np.ndarray
-
-    @property
-    def num_samples(self) -> int:
-        return len(self.wave)
-
-    def read(self, start: int, num_samples: int) -> np.ndarray:
-        return self.wave[start : start + num_samples]
 
 
 def melody(seconds: int, seed: int) -> ArrayTrack:

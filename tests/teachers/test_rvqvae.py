@@ -3,53 +3,21 @@
 import hashlib
 import json
 import pickle
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from encodec import EncodecModel
+from made_music import ArrayTrack, chords
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.teachers import rvqvae_fit
 from mert_fairseq.teachers.residual_kmeans import first_centres, fit_codebooks, kmeans, nearest, principal_part
-from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAE, RVQVAESettings, load_teacher
+from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAESettings, load_teacher
 from mert_fairseq.teachers.rvqvae_fit import FitSettings, fit_rvqvae
 from mert_fairseq.teachers.windowed_encoding import WindowedEncoder
 
 TINY = RVQVAESettings(n_filters=2, dimension=16, num_codebooks=3, codebook_size=32)
-
-
-@dataclass
-class ArrayTrack:
-    wave: np.ndarray
-
-    @property
-    def num_samples(self) -> int:
-        return len(self.wave)
-
-    def read(self, start: int, num_samples: int) -> np.ndarray:
-        return self.wave[start : start + num_samples]
-
-
-def chords(seconds: float, seed: int) -> np.ndarray:
-    """Decaying three-tone chords, a new one each half second."""
-    random, time = np.random.default_rng(seed), np.arange(12_000) / 24_000
-    parts = [sum(np.sin(2 * np.pi * f * time) for f in random.uniform(100, 2000, 3)) for _ in range(int(seconds * 2))]
-    return np.concatenate([0.1 * random.uniform(0.2, 2) * np.exp(-3 * time) * part for part in parts]).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def teacher() -> RVQVAE:
-    """Not trained, but with codebooks fitted to its latents, so that codes vary and ties are rare."""
-    torch.manual_seed(0)
-    model = RVQVAE(TINY).eval()
-    generator = torch.Generator().manual_seed(0)
-    rvqvae_fit.reinitialise(model, generator)
-    with torch.no_grad():
-        latents = model.latents(torch.from_numpy(chords(20, 0))[None])[0].T
-    model.codebooks.copy_(fit_codebooks(latents, 3, 32, 5, generator))
-    return model
 
 
 @pytest.fixture

@@ -3,35 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from made_music import chords
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.teachers import rvqvae_fit
-from mert_fairseq.teachers.residual_kmeans import fit_codebooks
-from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings
+from mert_fairseq.teachers.rvqvae import RVQVAE
 from mert_fairseq.teachers.windowed_encoding import WindowedEncoder
-
-TINY = RVQVAESettings(n_filters=2, dimension=16, num_codebooks=3, codebook_size=32)
-
-
-def chords(seconds: float, seed: int) -> np.ndarray:
-    """Decaying three-tone chords, a new one each half second."""
-    random, time = np.random.default_rng(seed), np.arange(12_000) / 24_000
-    parts = [sum(np.sin(2 * np.pi * f * time) for f in random.uniform(100, 2000, 3)) for _ in range(int(seconds * 2) + 1)]
-    wave = np.concatenate([0.1 * random.uniform(0.2, 2) * np.exp(-3 * time) * part for part in parts])
-    return wave[: round(seconds * 24_000)].astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def teacher() -> RVQVAE:
-    """Not trained, but with codebooks fitted to its latents, so that codes vary and ties are rare."""
-    torch.manual_seed(0)
-    model = RVQVAE(TINY).eval()
-    generator = torch.Generator().manual_seed(0)
-    rvqvae_fit.reinitialise(model, generator)
-    with torch.no_grad():
-        latents = model.latents(torch.from_numpy(chords(20, 0))[None])[0].T
-    model.codebooks.copy_(fit_codebooks(latents, 3, 32, 5, generator))
-    return model
 
 
 def whole(teacher: RVQVAE, wave: np.ndarray) -> np.ndarray:
