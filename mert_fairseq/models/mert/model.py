@@ -18,7 +18,9 @@ from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.errors import MertError
 from mert_fairseq.models.mert.code_prediction import CodePrediction, predict_codes
 from mert_fairseq.models.mert.config import MERTConfig, check_settings, conv_layers_of
+from mert_fairseq.models.mert.conv_stack import ConvStack
 from mert_fairseq.models.mert.cqt_head import CQTHead
+from mert_fairseq.models.mert.encoder import MERTEncoder
 from mert_fairseq.models.mert.masking import as_span_mask, draw_span_mask
 from mert_fairseq.models.mert.noise_mixup import noise_mixup
 
@@ -38,6 +40,9 @@ class MERTModel(HubertModel):
         self.conv_layers = conv_layers_of(cfg.conv_feature_layers)
         # HuBERT wants the stack as a string and anything with a length as a dictionary.
         super().__init__(_with_conv_string(cfg, self.conv_layers), task_cfg, [range(NUM_SPECIALS + v) for v in codebook_sizes])
+        self.encoder = MERTEncoder(cfg)
+        if cfg.extractor_mode == "default" and not cfg.conv_bias:
+            self.feature_extractor = ConvStack(self.conv_layers)
         if self.feat2tar_ratio != 1:
             raise MertError(
                 f"targets at {cfg.label_rate} Hz, the convolution stack gives {cfg.label_rate / self.feat2tar_ratio} frames per "

@@ -1,0 +1,106 @@
+"""HuBERT's convolution stack with frames in rows: every layer is a few matrix products.
+
+A convolution of kernel k and stride s over rows of C channels reads, for each output row, one block of s rows and the beginning of
+the blocks after it: ceil(k / s) products of views [rows, s * C] with slices of the weight, no copy. A clip's rows are rounded up so
+that all strides divide them; rows behind its last whole window are made of padding and of the next clip, feed only rows of that
+kind, and are cut off at the end.
+"""
+
+from typing import List, Tuple
+
+import torch
+import torch.nn.functional as F
+from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
+from torch import Tensor, nn
+
+from mert_fairseq.frames import num_conv_frames
+
+
+class ConvStack(ConvFeatureExtractionModel):
+    """fairseq's stack in mode "default" (one group norm, after the first layer): its weights, its values."""
+
+    def __init__(self, conv_layers: List[Tuple[int, int, int]]):
+        super().__init__(conv_layers=conv_layers, dropout=0.0, mode="default", conv_bias=False)
+        self.spec = conv_layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, S] wave -> [B, C, T] features (a view of [B, T, C])."""
+        num_clips, num_samples = x.shape
+        (_, kernel, stride), later = self.spec[0], list(zip(self.conv_layers, self.spec))[1:]
+        rows = -(-num_samples // self._samples_per_frame()) * self._samples_per_frame() // stride
+        windows = F.pad(x, (0, (rows - 1) * stride + kernel - num_samples)).unfold(1, kernel, stride)
+        conv, _, norm, _ = self.conv_layers[0]
+        x = normalised_conv(windows, conv.weight[:, 0], norm, num_conv_frames(num_samples, self.spec[:1]))
+        x = F.gelu(x).view(num_clips * rows, -1)
+        for (conv, *_), (_, _, stride) in later:
+            x = F.gelu(StridedConv.apply(x, conv.weight.permute(2, 1, 0).to(x.dtype), stride))
+        return x.view(num_clips, -1, x.size(-1))[:, : num_conv_frames(num_samples, self.spec)].transpose(1, 2)
+
+    def _samples_per_frame(self) -> int:
+        samples = 1
+        for _, _, stride in self.spec:
+            samples *= stride
+        return samples
+
+
+def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_valid: int) -> Tensor:
+    """First layer and its group norm (one channel per group) as one product.
+
+    Mean and variance of each output channel over time follow from those of the k samples in a window, so the norm is a factor on the
+    weight, clip by clip, and the wide output is written once.
+
+    Args:
+        windows: [B, R, k] samples.
+        weight: [C, k].
+        norm: its weight and bias [C] and eps.
+        num_valid: rows of each clip that are not padding; the others do not count.
+
+    Returns:
+        [B, R, C], in autocast's dtype where that is on.
+    """
+    device = windows.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else windows.dtype
+    with torch.autocast(device, enabled=False):
+        # In float64: neighbouring samples are nearly equal, and a kernel that takes their difference cancels what they share.
+        windows, weight = windows.double(), weight.double()
+        centred = windows - windows[:, :num_valid].mean(1, keepdim=True)
+        covariance = centred[:, :num_valid].transpose(1, 2) @ centred[:, :num_valid] / num_valid  # [B, k, k]
+        variance = ((weight @ covariance) * weight).sum(-1)  # [B, C]
+        scaled = weight * (norm.weight * torch.rsqrt(variance + norm.eps)).unsqueeze(-1)
+        return torch.baddbmm(norm.bias.to(dtype), centred.to(dtype), scaled.transpose(1, 2).to(dtype))
+
+
+class StridedConv(torch.autograd.Function):
+    """Convolution over rows [R * s, C] with weight [k, C, C'] and stride s: [R, C'], without bias or padding."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        """The rows of the last window that runs over the end see zeros."""
+        first, *others = parts = _split(weight, stride)
+        blocks = x.view(-1, stride * x.size(1))
+        out = blocks[:, : len(first)] @ first
+        for ahead, part in enumerate(others, 1):
+            out[:-ahead].addmm_(blocks[ahead:, : len(part)], part)
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        """Gradients of rows and weight."""
+        x, weight = ctx.saved_tensors
+        blocks = x.view(-1, ctx.stride * x.size(1))
+        grad_blocks, grad_weights = None, []
+        for ahead, part in enumerate(_split(weight, ctx.stride)):
+            reached, seen = grad[: len(grad) - ahead], blocks[ahead:, : len(part)]
+            grad_weights.append(seen.t() @ reached)
+            if grad_blocks is None:
+                grad_blocks = F.pad(reached @ part.t(), (0, blocks.size(1) - len(part)))
+            else:
+                grad_blocks[ahead:, : len(part)].addmm_(reached, part.t())
+        return grad_blocks.view_as(x), torch.cat(grad_weights).view_as(weight), None
+
+
+def _split(weight: Tensor, stride: int) -> List[Tensor]:
+    """[k, C, C'] -> ceil(k / s) matrices [up to s * C, C'], for the blocks that a window touches."""
+    return list(weight.reshape(-1, weight.size(-1)).split(stride * weight.size(1)))

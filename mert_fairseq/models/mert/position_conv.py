@@ -1,0 +1,43 @@
+"""The convolution that tells the encoder about positions: kernel of 128 frames, 16 groups, weight norm; by Fourier transform."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: Channels per group up to which the transform is quicker: with 8, three times (fp32) and twice (bf16); with 48 no longer in bf16.
+MOST_CHANNELS = 16
+
+
+class PositionConv(nn.Sequential):
+    """fairseq's convolution, cut and GELU under their names; on a CPU the convolution is a product of spectra."""
+
+    @staticmethod
+    def suits(pos_conv: nn.Module) -> bool:
+        """Whether it is the one weight-normed convolution of few channels per group that this class runs."""
+        conv = pos_conv[0] if isinstance(pos_conv, nn.Sequential) else None
+        return isinstance(conv, nn.Conv1d) and hasattr(conv, "weight_g") and conv.in_channels // conv.groups <= MOST_CHANNELS
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, D, T]."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        conv = self[0]
+        weight = conv.weight_v * (conv.weight_g / conv.weight_v.norm(dim=(0, 1), keepdim=True))
+        with torch.autocast("cpu", enabled=False):
+            x_conv = correlate(x.float(), weight.float(), conv.groups, conv.padding[0]) + conv.bias.float().unsqueeze(-1)
+        return F.gelu(x_conv).to(x.dtype)
+
+
+def correlate(x: Tensor, weight: Tensor, groups: int, padding: int) -> Tensor:
+    """Grouped convolution, as long as its input: F.conv1d(x, weight, padding=padding, groups=groups)[..., :T].
+
+    Args:
+        x: [B, D, T].
+        weight: [D, D / groups, k].
+    """
+    num_clips, dim, num_frames = x.shape
+    length = 1 << (num_frames + weight.size(-1) - 2).bit_length()  # a power of two, enough for nothing to wrap around
+    x_hat = torch.fft.rfft(x, length).view(num_clips, groups, dim // groups, -1).permute(3, 1, 0, 2)  # [F, G, B, D/G]
+    weight_hat = torch.fft.rfft(weight, length).conj().view(groups, dim // groups, dim // groups, -1).permute(3, 0, 2, 1)
+    out = torch.fft.irfft((x_hat @ weight_hat).permute(2, 1, 3, 0).reshape(num_clips, dim, -1), length)
+    return out.roll(padding, -1)[..., :num_frames]
