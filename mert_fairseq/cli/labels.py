@@ -1,22 +1,19 @@
 """`mert labels`: run a teacher over a manifest and store its targets."""
 
 import argparse
-import sys
-from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Optional
 
 import torch
-from tqdm import tqdm
 
 from mert_fairseq.allocator import keep_freed_memory
-from mert_fairseq.cli import cluster, labels_check, labels_import, labels_stats
+from mert_fairseq.cli import cluster, labels_check, labels_import, labels_stats, split_shards
 from mert_fairseq.cli.shard_run import run_shards
-from mert_fairseq.data.manifest import Manifest, read_manifest
+from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.target_store import store_folder
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.teachers.labeller import Labeller, cluster_labeller, cqt_labeller, encodec_labeller
-from mert_fairseq.teachers.labelling import DamagedFiles, write_labels
+from mert_fairseq.teachers.labelling import write_labels
 
 
 def add_parser(subparsers) -> None:
@@ -56,10 +53,7 @@ def _add_kind(kinds, name: str, help_text: str, default_name: Optional[str] = No
     parser.add_argument("manifest_dir", metavar="MANIFEST_DIR", help="folder of train.tsv and valid.tsv")
     parser.add_argument("label_dir", metavar="LABEL_DIR", help="targets go to LABEL_DIR/{split}.{name}/")
     parser.add_argument("--name", help=f"name of the store (default {default_name or name})")
-    parser.add_argument("--splits", nargs="+", default=["train", "valid"], help="manifests to do (default train valid)")
-    parser.add_argument("--nshard", type=int, default=1, help="shards of each split (default 1)")
-    parser.add_argument("--shard", type=int, help="do this shard only, 0 to nshard - 1 (default: all in turn)")
-    parser.add_argument("--allow-bad", type=int, default=0, metavar="N", help="damaged files that may become empty rows (default 0)")
+    split_shards.add_arguments(parser, "damaged files")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     cluster.add_arguments(parser)
     return parser
@@ -67,55 +61,28 @@ def _add_kind(kinds, name: str, help_text: str, default_name: Optional[str] = No
 
 def run_dump(args: argparse.Namespace) -> int:
     """Writes the shards asked for; complete ones are skipped, so the same command goes on where it stopped."""
-    _check_arguments(args)
-    shards = range(args.nshard) if args.shard is None else [args.shard]
-    manifests, settings = _manifests(args), cluster.settings_of(args)
+    split_shards.check_arguments(args)
+    if args.threads is not None:
+        if args.threads < 1:
+            raise MertError(f"--threads {args.threads}: need threads >= 1")
+        torch.set_num_threads(args.threads)
+    shards, manifests, settings = split_shards.shards_of(args), split_shards.read_manifests(args), cluster.settings_of(args)
     if settings is not None:
         run_shards(cluster.shard_command(args.argv), shards, settings)
         print(f"{args.label_dir}: {len(shards)} shards complete; logs in {settings.job_logs}")
         return 0
     keep_freed_memory()
-    labeller, damaged = args.labeller(args), []
-    for split, manifest in manifests.items():
-        try:
-            _dump_split(args, split, manifest, labeller, shards)
-        except DamagedFiles as error:  # said at the end, after the other splits
-            damaged.append(f"{split}: {error}")
-    if damaged:
-        raise MertError("; ".join(damaged))
+    labeller = args.labeller(args)
+    split_shards.do_splits(manifests, lambda split, manifest: _dump_split(args, split, manifest, labeller))
     return 0
 
 
-def _check_arguments(args: argparse.Namespace) -> None:
-    if args.nshard < 1 or (args.shard is not None and not 0 <= args.shard < args.nshard):
-        raise MertError(f"--shard {args.shard} --nshard {args.nshard}: need nshard >= 1 and 0 <= shard < nshard")
-    if args.allow_bad < 0 or (args.threads is not None and args.threads < 1):
-        raise MertError(f"--allow-bad {args.allow_bad} --threads {args.threads}: need allow-bad >= 0 and threads >= 1")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-
-
-def _dump_split(args: argparse.Namespace, split: str, manifest: Manifest, labeller: Labeller, shards: Sequence[int]) -> None:
+def _dump_split(args: argparse.Namespace, split: str, manifest: Manifest, labeller: Labeller) -> None:
     name = args.name or (args.kind if args.kind in ("encodec", "cqt") else labeller.teacher)
-    folder = store_folder(args.label_dir, split, name)
-    with _progress(manifest, args.nshard, shards, f"{split}.{name}") as bar:
+    folder, shards = store_folder(args.label_dir, split, name), split_shards.shards_of(args)
+    with split_shards.progress(manifest, args, f"{split}.{name}") as bar:
         written = write_labels(
             manifest, folder, labeller, args.nshard, shards, args.allow_bad, lambda samples: bar.update(samples / SAMPLE_RATE)
         )
     there = len(shards) - written
     print(f"{folder}: {written} shards written, {there} were there; {labeller.width} wide, {manifest.hours:.2f} h")
-
-
-def _manifests(args: argparse.Namespace) -> Dict[str, Manifest]:
-    """The manifest of every split; all are read before the first split's work, which may take hours."""
-    manifests = {split: read_manifest(Path(args.manifest_dir) / f"{split}.tsv") for split in args.splits}
-    for split, manifest in manifests.items():
-        if args.nshard > len(manifest):
-            raise MertError(f"--nshard {args.nshard}: {split}.tsv has {len(manifest)} rows; give fewer shards, or --splits")
-    return manifests
-
-
-def _progress(manifest: Manifest, num_shards: int, shards, title: str) -> tqdm:
-    """Counts seconds of audio; quiet when nobody watches."""
-    seconds = manifest.num_samples.sum() / SAMPLE_RATE * len(shards) / num_shards
-    return tqdm(total=round(float(seconds)), desc=title, unit="s audio", disable=not sys.stderr.isatty())

@@ -3,11 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import List, Tuple
+from typing import List
 
 from tqdm import tqdm
 
 from mert_fairseq.data.manifest import Manifest, read_manifest
+from mert_fairseq.data.target_store import stores_in
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE
 from mert_fairseq.teachers.store_check import StoreCheck, check_store, repair_store
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints one line per store; exit code 1 if anything is wrong and was not repaired."""
     if args.allow_bad < 0 or (args.workers is not None and args.workers < 1):
         raise MertError(f"--allow-bad {args.allow_bad} --workers {args.workers}: need allow-bad >= 0 and workers >= 1")
-    faults, stores = [], _stores(args)
+    faults: List[str] = []
+    stores = [(folder, read_manifest(Path(args.manifest_dir) / f"{folder.name.split('.')[0]}.tsv")) for folder in stores_in(args.label_dir)]
     print(f"{'store':24} {'holds':24} {'shards':>8} {'broken':>8} {'empty rows':>12} {'hours':>12}")
     for folder, manifest in stores:
         found = _check(folder, manifest, args)
@@ -58,12 +60,3 @@ def _check(folder: Path, manifest: Manifest, args: argparse.Namespace) -> StoreC
     hours = found.frames / FRAME_RATE / 3600
     print(f"{folder.name:24} {found.kind:24} {len(found.shards):8} {len(found.faults):8} {found.empty_rows:12} {hours:12.2f}")
     return found
-
-
-def _stores(args: argparse.Namespace) -> List[Tuple[Path, Manifest]]:
-    """Every folder {split}.{name} whose split has a manifest, with it."""
-    label_dir = Path(args.label_dir)
-    folders = sorted(path for path in label_dir.glob("*.*") if path.is_dir()) if label_dir.is_dir() else []
-    if not folders:
-        raise MertError(f"{label_dir}: no stores {{split}}.{{name}} in it; make them with `mert labels encodec` or `mert labels cqt`")
-    return [(folder, read_manifest(Path(args.manifest_dir) / f"{folder.name.split('.')[0]}.tsv")) for folder in folders]

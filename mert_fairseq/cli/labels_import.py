@@ -1,13 +1,11 @@
 """`mert labels import`: codes that another program made, into the target store."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Dict, Union
 
-from tqdm import tqdm
-
-from mert_fairseq.data.manifest import Manifest, read_manifest
+from mert_fairseq.cli import split_shards
+from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.target_store import store_folder
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
@@ -30,39 +28,26 @@ def add_parser(kinds) -> None:
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument("--labels", nargs="+", help="files {split}.{label} to lay side by side, e.g. encodec_0 encodec_1, or km")
     sources.add_argument("--npy-dir", action="store_true", help="SOURCE_DIR has one .npy per audio file, at the audio's relative path")
-    parser.add_argument("--splits", nargs="+", default=["train", "valid"], help="manifests to do (default train valid)")
-    parser.add_argument("--nshard", type=int, default=1, help="shards of each split (default 1)")
-    parser.add_argument("--shard", type=int, help="do this shard only, 0 to nshard - 1 (default: all in turn)")
+    split_shards.add_arguments(parser, "rows without codes")
     many = f"entries of the codebooks: one number, or one each (default: as the dictionary says, else {NUM_CLASSES})"
     parser.add_argument("--num-classes", type=int, nargs="+", metavar="V", help=many)
     parser.add_argument("--label-rate", type=float, default=float(FRAME_RATE), help=f"frames per second (default {FRAME_RATE})")
     parser.add_argument("--dict-dir", help="folder of dict.{label}.txt (default: those in SOURCE_DIR, if there are any)")
-    parser.add_argument("--allow-bad", type=int, default=0, metavar="N", help="rows without codes that may become empty (default 0)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the shards asked for; complete ones are skipped, so the same command goes on where it stopped."""
-    _check_arguments(args)
-    manifests = {split: read_manifest(Path(args.manifest_dir) / f"{split}.tsv") for split in args.splits}
-    for split, manifest in manifests.items():
-        if args.nshard > len(manifest):
-            raise MertError(f"--nshard {args.nshard}: {split}.tsv has {len(manifest)} rows; give fewer shards, or --splits")
-    # All sources are looked at before the first split's work, which may take hours.
-    sources = {split: _source(args, split, manifest) for split, manifest in manifests.items()}
-    for split, manifest in manifests.items():
-        _import_split(args, split, manifest, sources[split])
-    return 0
-
-
-def _check_arguments(args: argparse.Namespace) -> None:
-    if args.nshard < 1 or (args.shard is not None and not 0 <= args.shard < args.nshard):
-        raise MertError(f"--shard {args.shard} --nshard {args.nshard}: need nshard >= 1 and 0 <= shard < nshard")
-    if args.allow_bad < 0 or not 0 < args.label_rate <= SAMPLE_RATE:
-        given = f"--allow-bad {args.allow_bad} --label-rate {args.label_rate:g}"
-        raise MertError(f"{given}: need allow-bad >= 0 and 0 < label-rate <= {SAMPLE_RATE}")
+    split_shards.check_arguments(args)
+    if not 0 < args.label_rate <= SAMPLE_RATE:
+        raise MertError(f"--label-rate {args.label_rate:g}: need 0 < label-rate <= {SAMPLE_RATE}")
     if args.npy_dir and args.dict_dir:
         raise MertError("--dict-dir: arrays hold codes, not symbols; leave it out with --npy-dir")
+    manifests = split_shards.read_manifests(args)
+    # All sources are looked at before the first split's work, which may take hours.
+    sources = {split: _source(args, split, manifest) for split, manifest in manifests.items()}
+    split_shards.do_splits(manifests, lambda split, manifest: _import_split(args, split, manifest, sources[split]))
+    return 0
 
 
 def _source(args: argparse.Namespace, split: str, manifest: Manifest) -> Union[LabelFiles, FolderLabels]:
@@ -76,11 +61,8 @@ def _source(args: argparse.Namespace, split: str, manifest: Manifest) -> Union[L
 
 
 def _import_split(args: argparse.Namespace, split: str, manifest: Manifest, source) -> None:
-    folder = store_folder(args.label_dir, split, args.name)
-    shards = range(args.nshard) if args.shard is None else [args.shard]
-    seconds = round(float(manifest.num_samples.sum()) / SAMPLE_RATE * len(shards) / args.nshard)
-    title = f"{split}.{args.name}"
-    with tqdm(total=seconds, desc=title, unit="s audio", disable=not sys.stderr.isatty()) as bar:
+    folder, shards = store_folder(args.label_dir, split, args.name), split_shards.shards_of(args)
+    with split_shards.progress(manifest, args, f"{split}.{args.name}") as bar:
         done = import_labels(
             manifest,
             folder,
@@ -98,7 +80,7 @@ def _import_split(args: argparse.Namespace, split: str, manifest: Manifest, sour
 
 def _remarks(done: Imported, label_rate: float) -> str:
     remarks: Dict[str, bool] = {
-        f"{len(done.bad)} rows without codes": bool(done.bad),
+        f"{done.num_bad} rows without codes": bool(done.num_bad),
         f"{done.num_short} rows one frame short, their last frame repeated": bool(done.num_short),
         f"{label_rate:g} frames per second where training takes {FRAME_RATE}": label_rate != FRAME_RATE,
     }

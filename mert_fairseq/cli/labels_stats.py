@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import List
 
 from mert_fairseq.data.manifest import read_manifest
-from mert_fairseq.data.target_store import TargetStore
+from mert_fairseq.data.target_store import TargetStore, stores_in
 from mert_fairseq.errors import MertError
 from mert_fairseq.report.label_picture import NoMatplotlib, draw
 from mert_fairseq.report.label_stats import StoreStats, store_stats
@@ -30,11 +30,8 @@ def run(args: argparse.Namespace) -> int:
     if args.sample_hours is not None and not args.sample_hours > 0:
         raise MertError(f"--sample-hours {args.sample_hours:g}: need more than 0")
     label_dir = Path(args.label_dir)
-    folders = sorted(path for path in label_dir.glob("*.*") if path.is_dir()) if label_dir.is_dir() else []
-    if not folders:
-        raise MertError(f"{label_dir}: no stores {{split}}.{{name}} in it; make them with `mert labels encodec` or `mert labels cqt`")
     stores: List[StoreStats] = []
-    for folder in folders:
+    for folder in stores_in(args.label_dir):
         stats = store_stats(folder, args.sample_hours)
         if args.manifest_dir is not None:
             manifest = read_manifest(Path(args.manifest_dir) / f"{stats.split}.tsv")

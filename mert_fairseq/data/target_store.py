@@ -21,6 +21,15 @@ def store_folder(label_dir: str, split: str, name: str) -> Path:
     return Path(label_dir) / f"{split}.{name}"
 
 
+def stores_in(label_dir: str) -> List[Path]:
+    """The stores of a folder, {split}.{name} each; refuses one that has none."""
+    folder = Path(label_dir)
+    stores = sorted(path for path in folder.glob("*.*") if path.is_dir()) if folder.is_dir() else []
+    if not stores:
+        raise MertError(f"{folder}: no stores {{split}}.{{name}} in it; make them with `mert labels encodec` or `mert labels cqt`")
+    return stores
+
+
 def shards_of(folder: Path) -> List[Path]:
     """All shards' paths (present or not) of a store, in order; the number is read from the names of the JSON files."""
     folder = Path(folder)

@@ -99,8 +99,8 @@ CQT, FIT = ["labels", "cqt", "{manifests}", "{out}"], ["teacher", "fit", "rvqvae
         ([*CQT, "--nshard", "0"], "--shard None --nshard 0: need nshard >= 1"),
         ([*CQT, "--nshard", "2"], "--nshard 2: train.tsv has 1 rows; give fewer shards, or --splits"),
         ([*CQT, "--splits", "train", "test"], "{manifests}/test.tsv: no such manifest"),
-        ([*CQT, "--allow-bad", "-1"], "--allow-bad -1 --threads None: need allow-bad >= 0"),
-        ([*CQT, "--threads", "0"], "--allow-bad 0 --threads 0: need allow-bad >= 0 and threads >= 1"),
+        ([*CQT, "--allow-bad", "-1"], "--allow-bad -1: need allow-bad >= 0"),
+        ([*CQT, "--threads", "0"], "--threads 0: need threads >= 1"),
         ([*FIT, "--updates", "0"], "--updates 0 --threads None: need updates >= 1"),
         ([*FIT, "--updates", "1", "--threads", "0"], "--updates 1 --threads 0: need updates >= 1 and threads >= 1"),
         (["labels", "encodec", *CQT[2:], "--weights", "{nowhere}"], "no teacher weights in {nowhere} (looked for config"),
@@ -194,13 +194,13 @@ def test_damaged_files_stop_or_are_allowed(mert, flacs, teacher):
     (flacs.audio / "train.flac").write_bytes(b"no audio")
     arguments = ["labels", "encodec", flacs.manifests, flacs.labels, "--weights", teacher]
     code, out, err = mert(*arguments)
-    assert code == 1 and err[0].startswith("damaged: row 0: ") and err[1] == "shard-00000-of-00001.npy not written"
+    assert code == 1 and err[0].startswith("damaged files: row 0: ") and err[1] == "shard-00000-of-00001.npy not written"
     assert len(out) == 1 and "valid.encodec: 1 shards written" in out[0]  # the rest is done
     assert err[2].startswith("mert: train: 1 damaged files (0 in the whole store allowed by --allow-bad): ")
     assert f"row 0: {flacs.audio}/train.flac: cannot be opened" in err[2]
     assert len(err) == 3 and list((flacs.labels / "train.encodec").iterdir()) == []
     code, out, err = mert(*arguments, "--allow-bad", 1)
-    assert (code, len(out), len(err)) == (0, 2, 1) and err[0].startswith("damaged: row 0: ")
+    assert (code, len(out), len(err)) == (0, 2, 1) and err[0].startswith("damaged files: row 0: ")
 
 
 def test_one_shard_at_a_time(mert, corpus, teacher):

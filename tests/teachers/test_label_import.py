@@ -81,7 +81,7 @@ def test_text_files_become_the_codebooks_of_one_store(corpus, manifest, source, 
     write_columns(source, columns)
     labels = LabelFiles(source, "train", ["e_0", "e_1"], manifest, [1000, 16], num_shards=num_shards)
     folder, done = do_import(corpus, manifest, labels, num_shards)
-    assert (done.written, done.bad, done.num_short) == (num_shards, [], 0)
+    assert (done.written, done.num_bad, done.num_short) == (num_shards, 0, 0)
     store = assert_holds(folder, manifest, columns)
     assert (store.teacher, store.num_classes) == ("imported", [1000, 16])
     info = read_info(shard_path(folder, 0, num_shards))
@@ -212,10 +212,12 @@ def test_empty_lines_are_refused_or_noted(corpus, manifest, source, columns):
     said = refusal(do_import, corpus, manifest, labels, 3, allow_bad=2)
     place = f"{source}/train.e_0: line"
     rows = f"row 2: {place} 3: no codes; row 3: {place} 4: no codes; row 6: {place} 7: no codes"
-    assert said == f"3 rows without codes (2 allowed by --allow-bad): {rows}"
+    assert said == f"3 rows without codes (2 in the whole store allowed by --allow-bad): {rows}"
+    # The first shards' two, written by now, count at the next run too.
+    assert refusal(do_import, corpus, manifest, labels, 3, allow_bad=2).startswith("1 rows without codes (2 in the whole store")
     folder, done = do_import(corpus, manifest, labels, 3, allow_bad=3)
     # The first two shards have two empty rows and were written before.
-    assert (done.written, len(done.bad)) == (1, 1)
+    assert (done.written, done.num_bad) == (1, 1)
     assert_holds(folder, manifest, columns)
     notes = [read_info(shard_path(folder, shard, 3)).notes for shard in range(3)]
     assert notes[0] == {} and notes[1] == {"bad_rows": {"2": f"{place} 3: no codes", "3": f"{place} 4: no codes"}}
@@ -225,14 +227,14 @@ def test_empty_lines_are_refused_or_noted(corpus, manifest, source, columns):
 def test_many_empty_lines_are_counted_and_not_all_listed(corpus, manifest, source):
     write_text(source / "train.km", [[]] * 7)
     said = refusal(do_import, corpus, manifest, LabelFiles(source, "train", ["km"], manifest))
-    assert said.startswith("7 rows without codes (0 allowed by --allow-bad): row 0: ")
-    assert said.endswith(f"; row 4: {source}/train.km: line 5: no codes; ...")
+    assert said.startswith("7 rows without codes (0 in the whole store allowed by --allow-bad): row 0: ")
+    assert said.endswith(f"; row 4: {source}/train.km: line 5: no codes; and 2 more, named above")
 
 
 # Going on.
 
 
-def testis_complete_shards_are_skipped_and_other_sources_refused(corpus, manifest, source, columns):
+def test_complete_shards_are_skipped_and_other_sources_refused(corpus, manifest, source, columns):
     write_columns(source, columns)
     labels = LabelFiles(source, "train", ["e_0", "e_1"], manifest, num_shards=3)
     folder, done = do_import(corpus, manifest, labels, 3, shards=[1])
@@ -248,7 +250,7 @@ def testis_complete_shards_are_skipped_and_other_sources_refused(corpus, manifes
     assert "--nshard 2 given" in refusal(do_import, corpus, manifest, changed, 2)
 
 
-def test_what_stops_midway_leavesis_complete_shards_only(corpus, manifest, source, columns):
+def test_what_stops_midway_leaves_complete_shards_only(corpus, manifest, source, columns):
     write_columns(source, columns)
     path = source / "train.e_0"
     path.write_text(path.read_text().replace(" 9\n", " x\n", 1).replace(" 12\n", " x\n"))  # rows 0 and 6
@@ -384,7 +386,8 @@ def test_missing_and_empty_files_are_rows_without_codes(corpus, manifest, source
         np.save(source / f"train{row}.npy", columns[row])
     np.save(source / "train3.npy", columns[3][:0])
     labels = FolderLabels(source, manifest, [64], 75.0)
-    assert refusal(do_import, corpus, manifest, labels).startswith("2 rows without codes (0 allowed by --allow-bad): row 3: ")
+    said = refusal(do_import, corpus, manifest, labels)
+    assert said.startswith("2 rows without codes (0 in the whole store allowed by --allow-bad): row 3: ")
     folder, _ = do_import(corpus, manifest, labels, allow_bad=2)
     columns[3], columns[5] = columns[3][:0], columns[5][:0]
     assert_holds(folder, manifest, columns)

@@ -76,7 +76,7 @@ class StridedConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         """The rows of the last window that runs over the end see zeros."""
-        first, *others = parts = _split(weight, stride)
+        first, *others = _split(weight, stride)
         blocks = x.view(-1, stride * x.size(1))
         out = blocks[:, : len(first)] @ first
         for ahead, part in enumerate(others, 1):

@@ -1,0 +1,96 @@
+"""The convolution stack as matrix products against fairseq's, in float64: values and gradients."""
+
+import pytest
+import torch
+from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
+from torch import nn
+
+from mert_fairseq.frames import num_conv_frames
+from mert_fairseq.models.mert.conv_stack import ConvStack, StridedConv, normalised_conv
+
+PUBLISHED_SHAPE = [(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2
+
+
+def both(layers, seed=0):
+    torch.manual_seed(seed)
+    reference = ConvFeatureExtractionModel(layers, mode="default", conv_bias=False).double()
+    nn.init.normal_(reference.conv_layers[0][2].weight)
+    nn.init.normal_(reference.conv_layers[0][2].bias)
+    # fairseq's norm goes to float32 whatever it is given; a plain one is the definition.
+    norm = reference.conv_layers[0][2]
+    norm.__class__ = nn.GroupNorm
+    ours = ConvStack(layers).double()
+    ours.load_state_dict(reference.state_dict())
+    return ours, reference
+
+
+@pytest.mark.parametrize("num_samples", [400, 401, 719, 720, 1280, 7_999, 24_000, 24_321])
+@pytest.mark.parametrize("num_clips", [1, 3])
+def test_equals_fairseqs_stack(num_samples, num_clips):
+    ours, reference = both(PUBLISHED_SHAPE)
+    wave = torch.randn(num_clips, num_samples, dtype=torch.float64)
+    found, wanted = ours(wave), reference(wave)
+    assert found.shape == wanted.shape == (num_clips, 16, num_conv_frames(num_samples, PUBLISHED_SHAPE))
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    weights = torch.randn_like(wanted)
+    for stack, out in ((ours, found), (reference, wanted)):
+        (out * weights).sum().backward()
+    for (name, mine), (_, theirs) in zip(ours.named_parameters(), reference.named_parameters()):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-7, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("layers", [[(4, 3, 1), (5, 2, 1)], [(4, 2, 3), (6, 1, 2)], [(4, 10, 5), (6, 7, 2), (8, 4, 4)], [(4, 8, 4)]])
+def test_any_kernel_and_stride(layers):
+    ours, reference = both(layers)
+    wave = torch.randn(2, 333, dtype=torch.float64)
+    torch.testing.assert_close(ours(wave), reference(wave), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kernel,stride", [(3, 2), (2, 2), (1, 2), (1, 1), (7, 2), (4, 4)])
+def test_gradients_of_one_layer(kernel, stride):
+    rows = torch.randn(4 * stride, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(kernel, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, w: StridedConv.apply(x, w, stride), (rows, weight))
+
+
+def test_a_constant_wave_and_silence_are_finite():
+    ours, reference = both(PUBLISHED_SHAPE)
+    for wave in (torch.zeros(1, 2_000, dtype=torch.float64), torch.full((1, 2_000), 0.5, dtype=torch.float64)):
+        torch.testing.assert_close(ours(wave), reference(wave), rtol=1e-6, atol=1e-6)
+        ours(wave).sum().backward()
+        assert all(torch.isfinite(parameter.grad).all() for parameter in ours.parameters())
+
+
+def test_a_quiet_wave_on_a_large_offset_keeps_its_values():
+    """The norm removes the offset; taken out before the product, it costs no precision in float32."""
+    ours, reference = both(PUBLISHED_SHAPE)
+    wave = 0.9 + 1e-3 * torch.randn(1, 4_000, dtype=torch.float64)
+    found = ours.float()(wave.float()).double()
+    torch.testing.assert_close(found, reference(wave), rtol=0, atol=2e-3)
+
+
+def test_rows_behind_the_valid_ones_do_not_count_in_the_norm():
+    norm = nn.GroupNorm(3, 3)
+    windows, weight = torch.randn(2, 20, 4), torch.randn(3, 4)
+    spoiled = windows.clone()
+    spoiled[:, 15:] = 1e3
+    clean = normalised_conv(windows[:, :15], weight, norm, 15)
+    torch.testing.assert_close(normalised_conv(spoiled, weight, norm, 15)[:, :15], clean)
+
+
+def test_a_clip_does_not_hear_its_neighbour():
+    ours, _ = both(PUBLISHED_SHAPE)
+    wave = torch.randn(2, 3_333, dtype=torch.float64)
+    other = wave.clone()
+    other[1] = torch.randn(3_333)
+    torch.testing.assert_close(ours(wave)[0], ours(other)[0], rtol=0, atol=0)
+
+
+def test_bfloat16_is_near():
+    ours, reference = both(PUBLISHED_SHAPE)
+    wave = torch.randn(2, 8_000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = ours.float()(wave)
+    assert found.dtype == torch.bfloat16
+    wanted = reference(wave.double())
+    assert (found.double() - wanted).norm() / wanted.norm() < 0.02
