@@ -59,7 +59,9 @@ class MERTCriterion(HubertCriterion):
         terms = self.weighted_terms(net_output)
         sample_size = self.sample_size(net_output)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
-        return loss, sample_size, self._logging_output(net_output, loss, sample_size, sample["id"].numel())
+        logging_output = self._logging_output(net_output, loss, sample_size, sample["id"].numel())
+        logging_output.update(num_samples=sample["net_input"]["source"].numel(), flops=net_output["flops"])
+        return loss, sample_size, logging_output
 
     def sample_size(self, net_output: Dict[str, object]) -> int:
         """Frames whose codes are predicted: the denominator of the gradient."""

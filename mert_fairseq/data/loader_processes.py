@@ -5,7 +5,7 @@ They stay until the garbage collector finds them, which then waits five seconds 
 Reading on past the last batch is what tells the loader.
 """
 
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 from fairseq.data.iterators import CountingIterator, EpochBatchIterator
 
@@ -27,8 +27,10 @@ class _ReadToTheEnd:
         return batch
 
 
-def end_with_the_epoch(epochs: EpochBatchIterator) -> EpochBatchIterator:
-    """The same iterator over epochs, each of whose loaders is read to its end.
+def end_with_the_epoch(
+    epochs: EpochBatchIterator, watch: Callable[[Iterator[Any]], Iterator[Any]] = lambda batches: batches
+) -> EpochBatchIterator:
+    """The same iterator over epochs, each of whose loaders is read to its end; `watch` wraps each epoch's batches.
 
     Not with a read-ahead thread (dataset.data_buffer_size above 0), which stops at the last batch as well.
     """
@@ -38,7 +40,7 @@ def end_with_the_epoch(epochs: EpochBatchIterator) -> EpochBatchIterator:
     def make_ending(*args: Any, **options: Any) -> CountingIterator:
         batches = make(*args, **options)
         if batches is not None:
-            batches._itr = _ReadToTheEnd(batches._itr, len(batches) - batches.n)
+            batches._itr = watch(_ReadToTheEnd(batches._itr, len(batches) - batches.n))
         return batches
 
     epochs._get_iterator_for_epoch = make_ending

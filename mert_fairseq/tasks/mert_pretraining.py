@@ -3,9 +3,10 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from fairseq.data.iterators import EpochBatchIterator
+from fairseq.distributed import utils as distributed_utils
 from fairseq.tasks import register_task
 from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig, HubertPretrainingTask
 from omegaconf import II
@@ -18,6 +19,7 @@ from mert_fairseq.data.target_store import TargetStore, shards_of, store_folder
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE, receptive_field
 from mert_fairseq.models.mert.config import conv_layers_of
+from mert_fairseq.tasks.throughput import StepClock, Throughput
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
         _check_settings(cfg)
         # Kept in every checkpoint, so that a model can be built without the labels' folder.
         self.state.add_factory("codebook_sizes", self._read_codebook_sizes)
+        self.clock, self.throughput = StepClock(), None
 
     @property
     def codebook_sizes(self) -> List[int]:
@@ -104,7 +107,21 @@ class MERTPretrainingTask(HubertPretrainingTask):
 
     def get_batch_iterator(self, dataset: MERTDataset, *args: Any, **options: Any) -> EpochBatchIterator:
         """fairseq's, with loader processes that end with their epoch; a new one is made for each (crops and batches are drawn anew)."""
-        return end_with_the_epoch(super().get_batch_iterator(dataset, *args, **options))
+        epochs = super().get_batch_iterator(dataset, *args, **options)
+        return end_with_the_epoch(epochs, self.clock.time_waits) if dataset is self.datasets.get("train") else end_with_the_epoch(epochs)
+
+    def train_step(self, sample, model, *args: Any, **options: Any):
+        """fairseq's; the first call measures what the device can do."""
+        if self.throughput is None:
+            device = next(model.parameters()).device
+            self.throughput = Throughput(device, model.matmul_dtype(device), distributed_utils.get_global_world_size(), self.state)
+        return super().train_step(sample, model, *args, **options)
+
+    def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion) -> None:
+        """The criterion's metrics, and of training how fast it went."""
+        super().reduce_metrics(logging_outputs, criterion)
+        if criterion.training and self.throughput is not None:
+            self.throughput.log(logging_outputs, self.clock.lap())
 
     def begin_epoch(self, epoch: int, model) -> None:
         """Lists the damaged files met so far."""

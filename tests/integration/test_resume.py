@@ -4,6 +4,7 @@ import pytest
 import training_runs as runs
 
 from mert_fairseq.checkpoints import read_checkpoint
+from mert_fairseq.report.run_log import read_run_log
 
 # 36 crops, 2 a batch: 18 updates per epoch. Killed past update 12, resumed from the checkpoint of update 10, through an epoch's end.
 SETTINGS = (
@@ -48,3 +49,12 @@ def test_the_log_is_complete_and_the_loss_falls(undisturbed):
     assert numbers["valid"][24]["loss_codes_m"] < numbers["valid"][10]["loss_codes_m"]
     wanted = {"loss", "loss_features_pen", "loss_cqt_m", "masked_share", "loss_codes_m", "gnorm", "lr"}
     assert wanted | {f"{term}_m_{k}" for term in ("loss", "correct") for k in range(runs.NUM_CODEBOOKS)} <= set(numbers["train"][1])
+
+
+def test_every_line_says_how_fast_training_runs(undisturbed):
+    records = read_run_log(undisturbed).train
+    assert sorted(records) == list(range(1, 25))
+    for record in records.values():
+        assert record["audio_s_per_s"] > 0 and 0 < record["mfu"] and 0 <= record["data_wait"] <= 1 and record["peak_mem_gb"] > 0.1
+    hours = [records[update]["device_hours"] for update in sorted(records)]
+    assert hours == sorted(hours)

@@ -18,7 +18,8 @@ from mert_fairseq.teachers.labeller import Labeller, cqt_labeller
 from mert_fairseq.teachers.labelling import write_labels
 
 NUM_CODEBOOKS, CODEBOOK_SIZE = 3, 32
-TIMINGS = {"wps", "ups", "wall", "train_wall"}  # what the clock decides
+#: What the clock and the machine decide.
+TIMINGS = {"wps", "ups", "wall", "train_wall", "audio_s_per_s", "mfu", "data_wait", "device_hours", "peak_mem_gb"}
 SMALL_MODEL = [
     "model.encoder_embed_dim=32",
     "model.encoder_ffn_embed_dim=64",

@@ -8,7 +8,7 @@ from reference_mert import expanded_cross_entropy
 from test_golden import TaskSettings, tiny_config
 
 from mert_fairseq.models.mert import MERTModel
-from mert_fairseq.models.mert.code_prediction import code_logits, predict_codes
+from mert_fairseq.models.mert.code_prediction import CHUNK, predict_codes
 
 UNEQUAL = (9, 304, 24)  # classes of each codebook
 
@@ -111,24 +111,53 @@ def test_a_projection_of_zeros_is_undecided_and_has_a_finite_gradient():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_inputs_give_float32_logits(dtype):
-    projected, _, label_embs = problem(10, dtype=dtype)
-    logits = code_logits(projected[:, 0], label_embs[:9], 0.1)
-    assert logits.dtype == torch.float32
-    exact = torch.cosine_similarity(projected[:, :1].double(), label_embs[:9].double()[None], dim=-1) / 0.1
-    torch.testing.assert_close(logits.double(), exact, rtol=0, atol=1e-5)
+def test_half_precision_inputs_are_compared_in_float32(dtype):
+    projected, targets, label_embs = problem(10, dtype=dtype)
+    found = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    assert found.losses.dtype == torch.float32
+    exact = predict_codes(projected.double(), targets, label_embs.double(), UNEQUAL, 0.1)
+    torch.testing.assert_close(found.losses.double(), exact.losses, rtol=1e-5, atol=0)
 
 
-def test_autocast_leaves_logits_in_float32():
+def test_autocast_leaves_the_losses_in_float32():
     """fairseq's own amp wraps the whole step; bfloat16 logits of 10 would be off by 0.03."""
     projected, targets, label_embs = problem(20)
-    plain = code_logits(projected[:, 0], label_embs[:9], 0.1)
-    losses = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1).losses
+    plain = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1).losses
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert (projected[:, 0] @ label_embs[:9].t()).dtype == torch.bfloat16
-        logits = code_logits(projected[:, 0], label_embs[:9], 0.1)
-        assert logits.dtype == torch.float32 and logits.equal(plain)
-        assert predict_codes(projected, targets, label_embs, UNEQUAL, 0.1).losses.equal(losses)
+        losses = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1).losses
+    assert losses.dtype == torch.float32 and losses.equal(plain)
+
+
+@pytest.mark.parametrize("chunk", [1, 30, 100, 10_000])
+def test_chunks_do_not_matter(monkeypatch, chunk):
+    monkeypatch.setitem(CHUNK, "cpu", chunk)
+    projected, targets, label_embs = problem(23, dtype=torch.float64)
+    found = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    losses, hits, grad_projected, grad_label_embs = expanded(projected, targets, label_embs, UNEQUAL, 0.1)
+    torch.testing.assert_close(found.losses, losses, rtol=1e-10, atol=0)
+    assert found.correct.tolist() == hits
+    found.losses.sum().backward()
+    torch.testing.assert_close(projected.grad, grad_projected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(label_embs.grad, grad_label_embs, rtol=1e-8, atol=1e-10)
+
+
+def test_each_codebooks_loss_scales_its_own_gradient():
+    projected, targets, label_embs = problem(6, dtype=torch.float64)
+    weights = torch.tensor([2.0, 0.0, -1.0], dtype=torch.float64)
+
+    def weighted(x, y):
+        return (predict_codes(x, targets, y, UNEQUAL, 0.1).losses * weights).sum()
+
+    assert torch.autograd.gradcheck(weighted, (projected.detach().requires_grad_(), label_embs.detach().requires_grad_()))
+
+
+def test_logits_are_not_kept_for_the_backward_pass():
+    projected, targets, label_embs = problem(50)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
+        predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    assert max(kept) <= max(projected.numel(), label_embs.numel())
 
 
 # In the model.

@@ -80,7 +80,7 @@ class StridedConv(torch.autograd.Function):
         blocks = x.view(-1, stride * x.size(1))
         out = blocks[:, : len(first)] @ first
         for ahead, part in enumerate(others, 1):
-            out[:-ahead].addmm_(blocks[ahead:, : len(part)], part)
+            _add_product(out[:-ahead], blocks[ahead:, : len(part)], part)
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
         return out
@@ -97,8 +97,13 @@ class StridedConv(torch.autograd.Function):
             if grad_blocks is None:
                 grad_blocks = F.pad(reached @ part.t(), (0, blocks.size(1) - len(part)))
             else:
-                grad_blocks[ahead:, : len(part)].addmm_(reached, part.t())
+                _add_product(grad_blocks[ahead:, : len(part)], reached, part.t())
         return grad_blocks.view_as(x), torch.cat(grad_weights).view_as(weight), None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, in the form that torch's FLOP counter sees."""
+    torch.addmm(total, left, right, out=total)
 
 
 def _split(weight: Tensor, stride: int) -> List[Tensor]:

@@ -21,6 +21,7 @@ from mert_fairseq.models.mert.config import MERTConfig, check_settings, conv_lay
 from mert_fairseq.models.mert.conv_stack import ConvStack
 from mert_fairseq.models.mert.cqt_head import CQTHead
 from mert_fairseq.models.mert.encoder import MERTEncoder
+from mert_fairseq.models.mert.flops import training_flops
 from mert_fairseq.models.mert.masking import as_span_mask, draw_span_mask
 from mert_fairseq.models.mert.noise_mixup import noise_mixup
 
@@ -109,6 +110,7 @@ class MERTModel(HubertModel):
             "features_pen": features_pen,
             "num_masked": len(span_mask.masked),
             "num_frames": len(span_mask.masked) + len(span_mask.unmasked),
+            "flops": training_flops(self.cfg, self.conv_layers, self.num_classes, source.shape, len(span_mask.masked)),
             "padding_mask": padding_mask,
         }
 
@@ -160,10 +162,14 @@ class MERTModel(HubertModel):
         x_masked = x.flatten(0, 1).index_select(0, masked).to(self.encoder_cqt_model.fc.weight.dtype)
         return self.encoder_cqt_model(x_masked, targets.flatten(0, 1).index_select(0, masked))
 
-    def _autocast(self, device: torch.device):
-        """bfloat16 matrix products where asked for; "auto" asks the device."""
+    def matmul_dtype(self, device: torch.device) -> torch.dtype:
+        """What matrices are multiplied in: bfloat16 where model.autocast asks for it ("auto" asks the device), else the weights' type."""
         wanted = self.cfg.autocast == "bf16" or (self.cfg.autocast == "auto" and _multiplies_bf16(device))
-        return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
+        return torch.bfloat16 if wanted else self.mask_emb.dtype
+
+    def _autocast(self, device: torch.device):
+        dtype = self.matmul_dtype(device)
+        return contextlib.nullcontext() if dtype == self.mask_emb.dtype else torch.autocast(device.type, dtype=dtype)
 
 
 def _multiplies_bf16(device: torch.device) -> bool:
