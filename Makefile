@@ -50,7 +50,7 @@ test: lint
 check: test
 
 benchmark: setup
-	@status=0; for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || status=1; done; exit $$status
+	$(BIN)/python tests/benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

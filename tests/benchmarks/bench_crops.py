@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from fairseq.data import Dictionary, HubertDataset
 from fairseq.tasks.hubert_pretraining import LabelEncoder
-from harness import conclude, in_turn
+from harness import in_turn, record
 
 from mert_fairseq.data.manifest import read_manifest, write_manifest
 from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
@@ -38,10 +38,11 @@ def make_corpus(folder: Path) -> None:
     write_store(folder, "cqt", "cqt", 336, None, spectra)
 
 
-def write_store(folder: Path, name: str, kind: str, width: int, num_classes, arrays) -> None:
-    digest = read_manifest(folder / "train.tsv").rows_hash()
-    info = ShardInfo(kind, "made", width, 75.0, (0, NUM_FILES), [], num_classes, {}, None, digest)
-    write_shard(shard_path(folder / f"train.{name}", 0, 1), info, arrays)
+def write_store(folder: Path, name: str, kind: str, width: int, num_classes, arrays, split: str = "train") -> None:
+    """A store of one shard for the rows of FOLDER/{split}.tsv."""
+    manifest = read_manifest(folder / f"{split}.tsv")
+    info = ShardInfo(kind, "made", width, 75.0, (0, len(manifest)), [], num_classes, {}, None, manifest.rows_hash())
+    write_shard(shard_path(folder / f"{split}.{name}", 0, 1), info, arrays)
 
 
 def our_dataset(folder: Path) -> MERTDataset:
@@ -59,7 +60,7 @@ def reference_dataset(folder: Path) -> HubertDataset:
     )
 
 
-def run(folder: Path) -> dict:
+def run(folder: Path) -> None:
     """Each item once a round; HuBERT's collater crops afterwards, which is left out in its favour."""
     make_corpus(folder)
     ours, reference = our_dataset(folder), reference_dataset(folder)
@@ -67,10 +68,9 @@ def run(folder: Path) -> dict:
     ours_s, reference_s = in_turn(
         lambda: [ours[index] for index in range(NUM_FILES)], lambda: [reference[index] for index in range(NUM_FILES)], rounds, 3
     )
-    return {"name": "5 s crops of 30 s FLAC, 8 codebooks and CQT", "ours_per_s": NUM_FILES / ours_s,
-            "reference_per_s": NUM_FILES / reference_s, "ratio": reference_s / ours_s, "bar": BAR}
+    record("a 5 s crop of 30 s FLAC, 8 codebooks and CQT", ours_s / NUM_FILES, reference_s / NUM_FILES, BAR, "s")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        conclude(run(Path(folder)))
+        run(Path(folder))

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import torch
 from encodec.modules import SEANetEncoder
-from harness import conclude, seconds
+from harness import record, seconds
 
 from mert_fairseq.data.audio import read_audio
 from mert_fairseq.data.manifest import read_manifest, write_manifest
@@ -53,7 +53,7 @@ def encodecs_own(teacher: RVQVAE) -> SEANetEncoder:
     return encoder.eval()
 
 
-def files(folder: Path, n_filters: int) -> dict:
+def files(folder: Path, n_filters: int) -> None:
     """Two halves of the files, each timed by both, so that the machine's moods fall on both sides."""
     manifest = read_manifest(make_files(folder, np.random.default_rng(1).uniform(5, 40, NUM_FILES)))
     labeller, teacher = encodec_labeller(str(make_teacher(folder / "teacher", n_filters))), load_teacher(folder / "teacher")
@@ -72,23 +72,21 @@ def files(folder: Path, n_filters: int) -> dict:
         ours_s += seconds(lambda shard=shard: write_labels(manifest, folder / "train.encodec", labeller, 2, [shard]))
     store = TargetStore(folder / "train.encodec", manifest, "codes", 75.0)
     differing = [(store.read(row, 0, len(whole)) != whole).mean() for row, whole in codes.items()]
-    return {"name": f"codes of {NUM_FILES} files, {n_filters} filters", "ours_s": ours_s, "reference_s": reference_s,
-            "ratio": reference_s / ours_s, "bar": BAR, "share_of_codes_that_differ": float(np.mean(differing)),
-            "most": {"share_of_codes_that_differ": 0.005}}
+    record(f"EnCodec codes of {NUM_FILES} files, {n_filters} filters", ours_s, reference_s, BAR, "s")
+    record("share of its codes that differ", float(np.mean(differing)), most=0.005)
 
 
-def long_file(folder: Path) -> dict:
+def long_file(folder: Path) -> None:
     """Peak of the whole process, EnCodec's published width."""
     manifest = read_manifest(make_files(folder, np.array([1200.0])))
     labeller = encodec_labeller(str(make_teacher(folder / "teacher", 32)))
-    taken = seconds(lambda: write_labels(manifest, folder / "train.encodec", labeller, 1, [0]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"name": "codes of 20 min, 32 filters", "seconds": taken, "peak_mb": peak, "most": {"peak_mb": MOST_MB}}
+    write_labels(manifest, folder / "train.encodec", labeller, 1, [0])
+    record("EnCodec codes of 20 min, 32 filters: peak MB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, most=MOST_MB)
 
 
 if __name__ == "__main__":
     measure = long_file if "--long" in sys.argv else lambda folder: files(folder, 8)
     with tempfile.TemporaryDirectory() as folder:
-        conclude(measure(Path(folder)))
+        measure(Path(folder))
     if measure is not long_file:  # in a process of its own, whose peak is its own
         os.execv(sys.executable, [sys.executable, __file__, "--long"])

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from harness import conclude, seconds
+from harness import record, seconds
 
 from mert_fairseq.data.manifest import read_manifest, write_manifest
 from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
@@ -61,15 +61,16 @@ def worker_mb(dataset: MERTDataset) -> float:
     return float(os.read(reader, 100))
 
 
-def run(folder: Path) -> dict:
+def run(folder: Path) -> None:
     """Three figures."""
     make_corpus(folder)
     before, made = memory(), {}
     ready_s = seconds(lambda: made.update(dataset=make_dataset(folder)))
-    return {"name": f"dataset of {NUM_ROWS:,} rows", "ready_s": ready_s, "added_mb": memory() - before,
-            "worker_mb": worker_mb(made["dataset"]), "most": {"ready_s": MOST_SECONDS, "added_mb": MOST_MB, "worker_mb": MOST_WORKER_MB}}
+    record(f"dataset of {NUM_ROWS:,} rows: seconds until ready", ready_s, most=MOST_SECONDS)
+    record("MB that it adds", memory() - before, most=MOST_MB)
+    record("MB of a forked loader process", worker_mb(made["dataset"]), most=MOST_WORKER_MB)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        conclude(run(Path(folder)))
+        run(Path(folder))

@@ -1,9 +1,14 @@
-"""What the benchmarks share: timing in turn, and one printed line that fails below its bar."""
+"""What the benchmarks share: timing in turn, and records of what was measured against its bar."""
 
-import sys
+import json
+import os
 import time
 from statistics import median
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Optional, Tuple
+
+#: glibc told to keep its memory, so that page faults cost neither side anything.
+TUNED = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(10**11)}
+RESULTS = "MERT_BENCHMARK_RESULTS"  # file that records are appended to, one JSON object a line
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -22,11 +27,30 @@ def in_turn(ours: Callable[[], Any], reference: Callable[[], Any], rounds: int, 
     return median(ours_s), median(reference_s)
 
 
-def conclude(results: Dict[str, Any]) -> None:
-    """Prints the figures on one line; exits with 1 where `ratio` is under `bar`, or a figure above `most[...]`."""
-    most: Dict[str, float] = results.pop("most", {})
-    print(", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in results.items()), flush=True)
-    missed = [f"ratio {results['ratio']:.3g} under {results['bar']:g}"] if results.get("ratio", 0) < results.get("bar", 0) else []
-    missed += [f"{name} {results[name]:.3g} above {limit:g}" for name, limit in most.items() if results[name] > limit]
-    if missed:
-        sys.exit(f"{results['name']}: {'; '.join(missed)}")
+def record(
+    what: str, ours: float, reference: Optional[float] = None, bar: Optional[float] = None, unit: str = "",
+    least: Optional[float] = None, most: Optional[float] = None,
+) -> bool:
+    """Prints one figure and keeps it; returns whether it holds.
+
+    Args:
+        ours, reference: in `unit`, less is better; their ratio reference / ours is to reach `bar`.
+        least, most: bounds of `ours` where there is no reference.
+    """
+    ratio = None if reference is None else reference / ours
+    ok = (bar is None or ratio >= bar) and (least is None or ours >= least) and (most is None or ours <= most)
+    bound = next((f"{sign}{value:g}" for sign, value in ((">= ", bar), (">= ", least), ("<= ", most)) if value is not None), "")
+    row = {"what": what, "ours": ours, "reference": reference, "unit": unit, "ratio": ratio, "bar": bound, "ok": ok}
+    print(line_of(row), flush=True)
+    if RESULTS in os.environ:
+        with open(os.environ[RESULTS], "a", encoding="utf-8") as results:
+            results.write(json.dumps(row) + "\n")
+    return ok
+
+
+def line_of(row: dict) -> str:
+    """One line of the table."""
+    ours, reference, ratio = (("" if row[key] is None else f"{row[key]:.4g}") for key in ("ours", "reference", "ratio"))
+    unit = f" {row['unit']}" if row["unit"] else ""
+    reference += unit if reference else ""
+    return f"{row['what']:62} {ours + unit:>14} {reference:>14} {ratio:>8} {row['bar']:>10} {'ok' if row['ok'] else 'MISSED':>7}"

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from fairseq.models.wav2vec.wav2vec2 import make_conv_pos
 from fairseq.modules import MultiheadAttention
+from test_golden import TaskSettings, tiny_config
 from torch import nn
 
+from mert_fairseq.models.mert import MERTModel
 from mert_fairseq.models.mert.encoder import SelfAttention
 from mert_fairseq.models.mert.position_conv import PositionConv, correlate
 
@@ -108,3 +110,47 @@ def test_under_autocast_the_transform_stays_in_float32():
         found = ours.float()(x.bfloat16())
     assert found.dtype == torch.bfloat16
     assert (found.double() - reference(x.double())).abs().max() < 0.05
+
+
+# torch.compile.
+
+
+def model_and_batch(**changes):
+    torch.manual_seed(0)
+    model = MERTModel(tiny_config(encoder_layers=2, audio_cqt_loss_m=False, **changes), TaskSettings, [8, 8])
+    return model, (torch.randn(2, 8_000), [torch.randint(4, 12, (2, 25)) for _ in range(2)])
+
+
+def test_compiled_layers_have_the_same_loss_and_gradients():
+    losses, gradients = [], []
+    for compiled in (False, True):
+        model, batch = model_and_batch(compile=compiled)
+        loss = model(*batch)["codes_m"].losses.sum()
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
+    for name, gradient in gradients[0].items():
+        if gradient is not None:
+            torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+    assert set(gradients[0]) == set(gradients[1])  # and so the checkpoint's names
+
+
+def test_where_compiling_fails_training_goes_on(monkeypatch, caplog):
+    def no_compiler(graph, inputs):
+        raise RuntimeError("no C++ compiler here")
+
+    compile_with = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compile_with(self, backend=no_compiler))
+    model, batch = model_and_batch(compile=True)
+    plain, _ = model_and_batch()
+    assert model(*batch)["codes_m"].losses.equal(plain(*batch)["codes_m"].losses)
+    assert len([record for record in caplog.records if "torch.compile failed" in record.message]) == 1
+    model(*batch)  # and is not tried again
+    assert len([record for record in caplog.records if "torch.compile failed" in record.message]) == 1
+
+
+def test_a_fault_of_the_batch_is_not_taken_for_one_of_the_compiler(monkeypatch):
+    model, (source, targets) = model_and_batch(compile=True)
+    with pytest.raises(RuntimeError):
+        model.encoder(torch.randn(2, 25, 7))

@@ -25,6 +25,10 @@ class MERTConfig(HubertConfig):
         metadata={"help": "bf16: matrix products in bfloat16, parameters and losses in float32; auto: where the device has it"},
     )
 
+    compile: bool = field(
+        default=False, metadata={"help": "torch.compile for the transformer layers; worth its minute of compiling on a GPU alone"}
+    )
+
     conv_feature_layers: Any = field(
         default_factory=lambda: [list(layer) for layer in CONV_LAYERS],
         metadata={"help": "convolution stack, a list of [channels, kernel, stride]; the published string form is accepted"},

@@ -1,5 +1,6 @@
 """fairseq's transformer encoder: its weights and values, in the form that is quickest on the device at hand."""
 
+import logging
 from typing import Optional
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from mert_fairseq.models.mert.position_conv import PositionConv
 
+logger = logging.getLogger(__name__)
+
 
 class MERTEncoder(TransformerEncoder):
     """Position convolution, then transformer layers."""
@@ -18,6 +21,26 @@ class MERTEncoder(TransformerEncoder):
         super().__init__(args)
         if PositionConv.suits(self.pos_conv):
             self.pos_conv = PositionConv(*self.pos_conv)
+        self._trying_to_compile = args.compile
+        if args.compile:
+            for layer in self.layers:
+                layer.compile()
+
+    def extract_features(self, *args, **options):
+        """fairseq's; where torch.compile fails at the first batch, a warning says so and the layers run as they are."""
+        if not self._trying_to_compile:
+            return super().extract_features(*args, **options)
+        try:
+            result = super().extract_features(*args, **options)
+        except (RuntimeError, OSError, ImportError) as error:  # what is wrong with the batch fails again below
+            reason = str(error).strip().splitlines()
+            logger.warning(f"model.compile=true: torch.compile failed ({type(error).__name__}: {reason[0] if reason else ''}); "
+                           "training goes on without it; set model.compile=false to silence this")
+            for layer in self.layers:
+                layer._compiled_call_impl = None
+            result = super().extract_features(*args, **options)
+        self._trying_to_compile = False
+        return result
 
     def build_encoder_layer(self, args, **options):
         """fairseq's layer with attention and activation replaced by equal, quicker ones."""

@@ -1,0 +1,105 @@
+"""Training steps, ours and the published method's, in turn in one run: two processes, of which one works at a time.
+
+With the system's malloc as a user gets it, and with a malloc tuned against page faults on both sides.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Dict, List, Optional
+
+from harness import TUNED, record
+
+WORKER = Path(__file__).with_name("step_worker.py")
+
+
+class Side:
+    """One process of step_worker.py."""
+
+    def __init__(self, side: str, what: str, size: int, malloc: str = "default"):
+        environment = {**os.environ, **(TUNED if malloc == "tuned" else {}), "PYTHONWARNINGS": "ignore"}
+        self.process = subprocess.Popen(
+            [sys.executable, WORKER, side, what, str(size)], env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )
+        self.steps: List[Dict[str, float]] = []
+        assert self.process.stdout.readline().strip() == "ready", f"{side} {what} did not start"
+
+    def tell(self, word: str) -> Dict[str, float]:
+        """One line there, one back."""
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def step(self) -> None:
+        self.steps.append(self.tell("step"))
+
+    def end(self) -> Dict[str, float]:
+        """Median seconds behind the first step, and the last values of the rest."""
+        self.process.stdin.close()
+        self.process.wait()
+        timed = self.steps[1:] or self.steps
+        return {**timed[-1], "seconds": median(step["seconds"] for step in timed)}
+
+
+def in_turn(left: Side, right: Side, rounds: int):
+    """Steps of both, alternating; the first of each does not count."""
+    for _ in range(rounds + 1):
+        left.step()
+        right.step()
+    return left.end(), right.end()
+
+
+def compare(what: str, size: int, malloc: str, bar: float, rounds: int, memory_bar: Optional[float] = None) -> None:
+    """Seconds per step, and peak memory where a bar is given."""
+    ours, reference = in_turn(Side("ours", what, size, malloc), Side("reference", what, size, malloc), rounds)
+    title = f"{what}, {size} clips, {malloc} malloc"
+    record(f"step of {title}", ours["seconds"], reference["seconds"], bar, "s")
+    if memory_bar is not None:
+        record(f"peak memory of {title}", ours["peak_mb"], reference["peak_mb"], memory_bar, "MB")
+
+
+def bfloat16() -> None:
+    """Our own step in both precisions; the loss of the first step, from equal weights, agrees to 1 %."""
+    low, full = in_turn(low_side := Side("ours_bf16", "mert_base", 2), full_side := Side("ours", "mert_base", 2), 4)
+    record("base in bfloat16 against our own float32", low["seconds"], full["seconds"], 1.8, "s")
+    off = abs(low_side.steps[0]["loss"] / full_side.steps[0]["loss"] - 1)
+    record("its loss, share that differs", off, most=0.01)
+
+
+def matmul_share() -> None:
+    """FLOPs of the definition per second, in terms of a large matrix product's in the same process."""
+    side = Side("ours", "mert_base", 2)
+    rates = []
+    for _ in range(5):
+        side.step()
+        rates.append(side.tell("matmul")["rate"])
+    found = side.end()
+    share = found["flops"] / found["seconds"] / median(rates)
+    record("base float32 step, share of the matmul rate", share, least=0.8)
+
+
+def code_loss() -> None:
+    """The loss alone at the 95M shape, and its memory beyond its inputs; and that of 20,000 frames."""
+    ours, reference = in_turn(Side("ours", "code_loss", 417), Side("reference", "code_loss", 417), 3)
+    record("code loss of 417 frames, 8 x 1,028 classes", ours["seconds"], reference["seconds"], 100, "s")
+    added = [side["peak_mb"] - side["held_mb"] for side in (ours, reference)]
+    record("its memory beyond what is held", *added, 10, "MB")
+    side = Side("ours", "code_loss", 20_000)
+    side.step()
+    found = side.end()
+    record("code loss of 20,000 frames: MB added", found["peak_mb"] - found["held_mb"], most=1000.0)
+
+
+if __name__ == "__main__":
+    code_loss()
+    compare("mert_base", 2, "default", 3.0, 2, memory_bar=3.0)
+    compare("mert_base", 4, "default", 3.0, 2, memory_bar=3.0)
+    compare("mert_base", 2, "tuned", 1.5, 3)
+    compare("mert_base", 4, "tuned", 1.5, 2)
+    compare("mert_large", 2, "default", 3.0, 1)
+    bfloat16()
+    matmul_share()

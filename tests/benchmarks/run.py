@@ -1,0 +1,69 @@
+"""Runs all benchmarks, prints one table, keeps it as results.json with machine and versions, and puts it into README.md.
+
+    python tests/benchmarks/run.py [NAME ...]     names of bench_*.py without the prefix; default: all. Exit code 1 where a bar is missed.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from harness import RESULTS, line_of
+
+HERE = Path(__file__).parent
+PACKAGES = ("torch", "fairseq-fixed", "nnAudio", "encodec", "numpy", "soundfile")
+MARK = "<!-- the last table, written by run.py -->"
+
+
+def machine() -> dict:
+    """What the figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {"processor": processor, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
+            "libc": " ".join(platform.libc_ver()), **{name: version(name) for name in PACKAGES}}
+
+
+def run(names) -> list:
+    """Rows of all benchmarks; one that breaks is a missed row."""
+    rows = []
+    for path in sorted(HERE.glob("bench_*.py")):
+        if names and path.stem.removeprefix("bench_") not in names:
+            continue
+        print(f"== {path.name}", flush=True)
+        with tempfile.NamedTemporaryFile() as results:
+            code = subprocess.run([sys.executable, path], env={**os.environ, RESULTS: results.name}).returncode
+            rows += [json.loads(line) for line in Path(results.name).read_text().splitlines()]
+        if code:
+            rows.append({"what": f"{path.name} ended with {code}", "ours": None, "reference": None, "unit": "", "ratio": None,
+                         "bar": "", "ok": False})
+    return rows
+
+
+def table(rows) -> str:
+    """Header and rows."""
+    header = f"{'what':62} {'ours':>14} {'reference':>14} {'ratio':>8} {'bar':>10} {'':>7}"
+    return "\n".join([header, *map(line_of, rows)])
+
+
+def keep(rows, seconds: float) -> None:
+    """Writes results.json and the last part of README.md."""
+    facts = {**machine(), "date": time.strftime("%Y-%m-%d"), "minutes": round(seconds / 60, 1)}
+    (HERE / "results.json").write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    readme = HERE / "README.md"
+    text = readme.read_text(encoding="utf-8").split(MARK)[0]
+    where = ", ".join(f"{name} {value}" for name, value in facts.items())
+    readme.write_text(f"{text}{MARK}\n\n{where}\n\n```\n{table(rows)}\n```\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    start = time.perf_counter()
+    found = run(sys.argv[1:])
+    print("\n" + table(found))
+    if not sys.argv[1:]:
+        keep(found, time.perf_counter() - start)
+    sys.exit(not all(row["ok"] for row in found))
