@@ -11,7 +11,8 @@ from test_golden import TaskSettings, tiny_config
 from torch import nn
 
 from mert_fairseq.models.mert import MERTModel
-from mert_fairseq.models.mert.encoder import SelfAttention
+from mert_fairseq.models.mert.attention import SelfAttention, WrittenOutAttention
+from mert_fairseq.models.mert.dropout import Dropout, draw_kept
 from mert_fairseq.models.mert.position_conv import PositionConv, correlate
 
 
@@ -43,6 +44,47 @@ def test_attention_equals_fairseqs(padding, grad):
         (wanted * weights).sum().backward()
         for (name, mine), theirs in zip(ours.named_parameters(), dict(reference.named_parameters()).values()):
             torch.testing.assert_close(mine.grad, dict(reference.named_parameters())[name].grad, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("padded", [False, True])
+def test_gradients_of_the_written_out_attention(monkeypatch, dropout, padded):
+    kept = draw_kept((3, 5, 5), 0.3, torch.device("cpu"))
+    monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_kept", lambda shape, p, device: kept)
+    heads = [torch.randn(3, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] + [True] * 4]) if padded else None
+    assert torch.autograd.gradcheck(lambda q, k, v: WrittenOutAttention.apply(q, k, v, padding, dropout), heads)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_as_many_are_dropped_as_wanted(p):
+    torch.manual_seed(0)
+    kept = draw_kept((1000, 1001), p, torch.device("cpu"))
+    assert kept.unique().tolist() == [0, 1]
+    assert kept.float().mean().item() == pytest.approx(1 - p, abs=0.002)
+    # Neighbours, and the four that share a 64-bit word, are independent.
+    for lag in (1, 2, 3, 4):
+        both = (kept[:, lag:] * kept[:, :-lag]).float().mean().item()
+        assert both == pytest.approx((1 - p) ** 2, abs=0.003)
+
+
+def test_dropout_follows_the_seed_and_keeps_the_mean():
+    dropout, x = Dropout(0.1), torch.ones(300, 333)
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        draws.append(dropout(x))
+    assert draws[0].equal(draws[1]) and not draws[0].equal(draws[2])
+    assert draws[0].mean().item() == pytest.approx(1.0, abs=0.01)
+    assert draws[0].unique().tolist() == pytest.approx([0.0, 1 / 0.9])
+    assert dropout.eval()(x) is x and Dropout(0.0)(x).equal(x) and Dropout(1.0)(x).eq(0).all()
+
+
+def test_dropout_passes_the_gradient_of_what_it_kept():
+    x = torch.randn(50, 50, requires_grad=True)
+    out = Dropout(0.4)(x)
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, torch.where(out == 0, 0.0, 1 / 0.6))
 
 
 def test_attention_has_fairseqs_weights_by_name():

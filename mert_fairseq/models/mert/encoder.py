@@ -1,14 +1,14 @@
 """fairseq's transformer encoder: its weights and values, in the form that is quickest on the device at hand."""
 
 import logging
-from typing import Optional
 
-import torch
 import torch.nn.functional as F
 from fairseq.models.wav2vec.wav2vec2 import TransformerEncoder
 from fairseq.modules import MultiheadAttention
-from torch import Tensor, nn
+from torch import nn
 
+from mert_fairseq.models.mert.attention import SelfAttention
+from mert_fairseq.models.mert.dropout import Dropout
 from mert_fairseq.models.mert.position_conv import PositionConv
 
 logger = logging.getLogger(__name__)
@@ -43,51 +43,13 @@ class MERTEncoder(TransformerEncoder):
         return result
 
     def build_encoder_layer(self, args, **options):
-        """fairseq's layer with attention and activation replaced by equal, quicker ones."""
+        """fairseq's layer with attention, activation and dropout replaced by equal, quicker ones."""
         layer = super().build_encoder_layer(args, **options)
         if type(getattr(layer, "self_attn", None)) is MultiheadAttention:
             layer.self_attn = SelfAttention(layer.self_attn)
             if args.activation_fn == "gelu":
                 layer.activation_fn = F.gelu  # fairseq's goes to float32 and back, which torch's does inside
+        for name, module in list(layer.named_children()):
+            if type(module) is nn.Dropout:
+                setattr(layer, name, Dropout(module.p))
         return layer
-
-
-class SelfAttention(nn.Module):
-    """Scaled dot-product attention of a sequence to itself with the projections of fairseq's module.
-
-    For training on a CPU the products are written out: torch's fused kernel took 1.2 to 4 times as long there, forward and backward
-    together (112 and 374 frames, float32 and bfloat16). Elsewhere the fused kernel runs, whose memory does not grow with frames^2.
-    """
-
-    def __init__(self, attention: MultiheadAttention):
-        super().__init__()
-        self.num_heads, self.dropout = attention.num_heads, attention.dropout_module.p
-        self.q_proj, self.k_proj, self.v_proj = attention.q_proj, attention.k_proj, attention.v_proj
-        self.out_proj = attention.out_proj
-
-    def forward(self, query: Tensor, key_padding_mask: Optional[Tensor] = None, attn_mask: Optional[Tensor] = None, **_):
-        """[T, B, D] -> ([T, B, D], None); key_padding_mask [B, T] bool, True on padding."""
-        if attn_mask is not None:
-            raise ValueError("attn_mask: only padding is masked in this encoder; give key_padding_mask")
-        num_frames, num_clips, dim = query.shape
-        projections = (self.q_proj, self.k_proj, self.v_proj)
-        heads = [projection(query).view(num_frames, num_clips * self.num_heads, -1).transpose(0, 1) for projection in projections]
-        attend = self._attend_written_out if query.device.type == "cpu" and torch.is_grad_enabled() else self._attend_fused
-        attended = attend(*heads, None if key_padding_mask is None else key_padding_mask.bool())
-        return self.out_proj(attended.transpose(0, 1).reshape(num_frames, num_clips, dim)), None
-
-    def _attend_written_out(self, q: Tensor, k: Tensor, v: Tensor, padding: Optional[Tensor]) -> Tensor:
-        """[B * H, T, D / H] each -> the same."""
-        scores = torch.baddbmm(q.new_zeros(()), q, k.transpose(1, 2), beta=0, alpha=q.size(-1) ** -0.5)
-        if padding is not None:
-            scores = scores.view(len(padding), self.num_heads, *scores.shape[1:]).masked_fill(padding[:, None, None], float("-inf"))
-            scores = scores.flatten(0, 1)
-        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
-        return torch.bmm(weights, v)
-
-    def _attend_fused(self, q: Tensor, k: Tensor, v: Tensor, padding: Optional[Tensor]) -> Tensor:
-        """[B * H, T, D / H] each -> the same."""
-        q, k, v = (x.unflatten(0, (-1, self.num_heads)) for x in (q, k, v))
-        visible = None if padding is None else ~padding[:, None, None]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=self.dropout if self.training else 0.0)
-        return attended.flatten(0, 1)

@@ -20,6 +20,7 @@ from mert_fairseq.models.mert.code_prediction import CodePrediction, predict_cod
 from mert_fairseq.models.mert.config import MERTConfig, check_settings, conv_layers_of
 from mert_fairseq.models.mert.conv_stack import ConvStack
 from mert_fairseq.models.mert.cqt_head import CQTHead
+from mert_fairseq.models.mert.dropout import Dropout
 from mert_fairseq.models.mert.encoder import MERTEncoder
 from mert_fairseq.models.mert.flops import training_flops
 from mert_fairseq.models.mert.masking import as_span_mask, draw_span_mask
@@ -49,6 +50,7 @@ class MERTModel(HubertModel):
                 f"targets at {cfg.label_rate} Hz, the convolution stack gives {cfg.label_rate / self.feat2tar_ratio} frames per "
                 "second: change model.conv_feature_layers or make targets at that rate"
             )
+        self.dropout_input = Dropout(cfg.dropout_input)
         self.cfg = cfg
         self.num_updates = 0
         self.encoder_cqt_model = CQTHead(cfg.encoder_embed_dim, cfg.audio_cqt_bins) if cfg.audio_cqt_loss_m else None
