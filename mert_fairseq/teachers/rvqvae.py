@@ -21,7 +21,7 @@ from encodec.modules import SEANetDecoder, SEANetEncoder
 from torch import Tensor, nn
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.teachers.causal_padding import pad_quickly
+from mert_fairseq.teachers.causal_convolutions import quicken
 from mert_fairseq.teachers.residual_kmeans import residual_codes
 from mert_fairseq.teachers.teacher_folder import (
     CONFIG_FILE,
@@ -66,7 +66,7 @@ class RVQVAE(nn.Module):
             warnings.simplefilter("ignore", FutureWarning)  # encodec builds on torch's first weight_norm
             self.encoder = SEANetEncoder(causal=True, norm="weight_norm", **shape)
             self.decoder = SEANetDecoder(causal=True, norm="weight_norm", **shape)
-        pad_quickly(self)
+        quicken(self)
         self.register_buffer("codebooks", torch.zeros(settings.num_codebooks, settings.codebook_size, settings.dimension))
         self.report: Dict[str, Any] = {}
         self._weights_hash: Optional[str] = None
