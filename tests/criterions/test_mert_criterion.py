@@ -12,7 +12,7 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.models.mert import MERTConfig, MERTModel
 from mert_fairseq.models.mert.code_prediction import CodePrediction
 
-SAMPLE = {"id": torch.tensor([3, 8]), "target_list": None, "net_input": {}}
+SAMPLE = {"id": torch.tensor([3, 8]), "target_list": None, "net_input": {"source": torch.zeros(2, 6000)}}
 
 
 def output(**changes):
@@ -24,6 +24,7 @@ def output(**changes):
         "features_pen": torch.tensor(0.25),
         "num_masked": 8,
         "num_frames": 20,
+        "flops": 7,
     }
     return {**values, **changes}
 
@@ -118,6 +119,8 @@ def test_the_log_is_unweighted():
     _, _, log = run(output(), 0.5, 0.25, features_pen_weight=3.0, cqt_weight=60.0)
     assert {key: float(value) for key, value in log.items() if key != "loss"} == {
         "ntokens": 20,
+        "num_samples": 12_000,
+        "flops": 7,
         "nsentences": 2,
         "sample_size": 20,
         "num_masked": 8,

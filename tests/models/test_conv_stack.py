@@ -6,7 +6,8 @@ from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
 from torch import nn
 
 from mert_fairseq.frames import num_conv_frames
-from mert_fairseq.models.mert.conv_stack import ConvStack, StridedConv, normalised_conv
+from mert_fairseq.models.mert import conv_stack
+from mert_fairseq.models.mert.conv_stack import ConvStack, GeluConv, normalised_conv
 
 PUBLISHED_SHAPE = [(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2
 
@@ -26,7 +27,8 @@ def both(layers, seed=0):
 
 @pytest.mark.parametrize("num_samples", [400, 401, 719, 720, 1280, 7_999, 24_000, 24_321])
 @pytest.mark.parametrize("num_clips", [1, 3])
-def test_equals_fairseqs_stack(num_samples, num_clips):
+def test_equals_fairseqs_stack(monkeypatch, num_samples, num_clips):
+    monkeypatch.setattr(conv_stack, "CHUNK", 16 * 50)  # several chunks
     ours, reference = both(PUBLISHED_SHAPE)
     wave = torch.randn(num_clips, num_samples, dtype=torch.float64)
     found, wanted = ours(wave), reference(wave)
@@ -46,11 +48,13 @@ def test_any_kernel_and_stride(layers):
     torch.testing.assert_close(ours(wave), reference(wave), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("chunk", [1, 20, 10_000])  # a block at a time, two or three, all
 @pytest.mark.parametrize("kernel,stride", [(3, 2), (2, 2), (1, 2), (1, 1), (7, 2), (4, 4)])
-def test_gradients_of_one_layer(kernel, stride):
+def test_gradients_of_one_layer(monkeypatch, kernel, stride, chunk):
+    monkeypatch.setattr(conv_stack, "CHUNK", chunk)
     rows = torch.randn(4 * stride, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(kernel, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, w: StridedConv.apply(x, w, stride), (rows, weight))
+    assert torch.autograd.gradcheck(lambda x, w: GeluConv.apply(x, w, stride), (rows, weight))
 
 
 def test_a_constant_wave_and_silence_are_finite():

@@ -13,6 +13,7 @@ from torch import nn
 from mert_fairseq.models.mert import MERTModel
 from mert_fairseq.models.mert.attention import SelfAttention, WrittenOutAttention
 from mert_fairseq.models.mert.dropout import Dropout, draw_kept
+from mert_fairseq.models.mert.gelu_linear import GeluLinear
 from mert_fairseq.models.mert.position_conv import PositionConv, correlate
 
 
@@ -196,3 +197,28 @@ def test_a_fault_of_the_batch_is_not_taken_for_one_of_the_compiler(monkeypatch):
     model, (source, targets) = model_and_batch(compile=True)
     with pytest.raises(RuntimeError):
         model.encoder(torch.randn(2, 25, 7))
+
+
+# GELU and linear layer.
+
+
+def test_gelu_and_linear_layer_in_one():
+    linear = nn.Linear(6, 4).double()
+    ours = GeluLinear.like(linear)
+    assert set(ours.state_dict()) == {"weight", "bias"} and ours.weight is linear.weight
+    x = torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(ours(x), linear(F.gelu(x)), rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x, weight, bias: torch.func.functional_call(ours, {"weight": weight, "bias": bias}, x),
+                                    (x, linear.weight, linear.bias))
+
+
+@pytest.mark.parametrize("changes,kept", [({}, True), ({"activation_dropout": 0.1}, False), ({"activation_fn": "relu"}, False)])
+def test_where_gelu_and_linear_layer_are_one(changes, kept):
+    model, batch = model_and_batch(**changes)
+    layer = model.encoder.layers[0]
+    assert isinstance(layer.fc2, GeluLinear) == kept
+    x = torch.randn(2, 25, 48)
+    model.eval()
+    expected = layer.fc2(layer.activation_fn(layer.fc1(x)))
+    activation = F.relu if "activation_fn" in changes else F.gelu
+    torch.testing.assert_close(expected, F.linear(activation(layer.fc1(x)), layer.fc2.weight, layer.fc2.bias), rtol=1e-5, atol=1e-6)

@@ -128,5 +128,5 @@ def test_hidden_states(golden, model, key, name):
 
 
 def test_cqt_targets(golden, model):
-    ours = model.encoder_cqt_model.targets(golden["source"], None, 113)
+    ours = model.encoder_cqt_model.magnitudes(golden["source"], None)[:, :113]
     assert (ours - golden["cqt_target"]).norm() / golden["cqt_target"].norm() < 1e-4

@@ -3,10 +3,10 @@
 A convolution of kernel k and stride s over rows of C channels reads, for each output row, one block of s rows and the beginning of
 the blocks after it: ceil(k / s) products of views [rows, s * C] with slices of the weight, no copy. A clip's rows are rounded up so
 that all strides divide them; rows behind its last whole window are made of padding and of the next clip, feed only rows of that
-kind, and are cut off at the end.
+kind, and are cut off at the end. Each layer keeps its input before the GELU alone and computes the GELU again in the backward pass.
 """
 
-from typing import List, Tuple
+from typing import Iterator, List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
 from torch import Tensor, nn
 
 from mert_fairseq.frames import num_conv_frames
+
+CHUNK = 1 << 21  # elements of a layer's input worked on at a time on a CPU: 8 MiB in float32
 
 
 class ConvStack(ConvFeatureExtractionModel):
@@ -31,10 +33,10 @@ class ConvStack(ConvFeatureExtractionModel):
         windows = F.pad(x, (0, (rows - 1) * stride + kernel - num_samples)).unfold(1, kernel, stride)
         conv, _, norm, _ = self.conv_layers[0]
         x = normalised_conv(windows, conv.weight[:, 0], norm, num_conv_frames(num_samples, self.spec[:1]))
-        x = F.gelu(x).view(num_clips * rows, -1)
+        x = x.view(num_clips * rows, -1)
         for (conv, *_), (_, _, stride) in later:
-            x = F.gelu(StridedConv.apply(x, conv.weight.permute(2, 1, 0).to(x.dtype), stride))
-        return x.view(num_clips, -1, x.size(-1))[:, : num_conv_frames(num_samples, self.spec)].transpose(1, 2)
+            x = GeluConv.apply(x, conv.weight.permute(2, 1, 0).to(x.dtype), stride)
+        return F.gelu(x.view(num_clips, -1, x.size(-1))[:, : num_conv_frames(num_samples, self.spec)]).transpose(1, 2)
 
     def _samples_per_frame(self) -> int:
         samples = 1
@@ -70,17 +72,24 @@ def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_val
         return torch.baddbmm(norm.bias.to(dtype), centred.to(dtype), scaled.transpose(1, 2).to(dtype))
 
 
-class StridedConv(torch.autograd.Function):
-    """Convolution over rows [R * s, C] with weight [k, C, C'] and stride s: [R, C'], without bias or padding."""
+class GeluConv(torch.autograd.Function):
+    """Convolution over the GELU of rows [R * s, C], with weight [k, C, C'] and stride s: [R, C'], without bias or padding.
+
+    Some blocks of s rows at a time, so that what is computed from them is still in the processor's cache when it is used.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        """The rows of the last window that runs over the end see zeros."""
-        first, *others = _split(weight, stride)
-        blocks = x.view(-1, stride * x.size(1))
-        out = blocks[:, : len(first)] @ first
-        for ahead, part in enumerate(others, 1):
-            _add_product(out[:-ahead], blocks[ahead:, : len(part)], part)
+        """A window that runs over the end sees zeros there."""
+        parts, blocks = _split(weight, stride), x.view(-1, stride * x.size(1))
+        out = x.new_empty(len(blocks), weight.size(-1))
+        for first, last in _chunks(blocks):
+            active = F.gelu(blocks[first : last + len(parts) - 1])
+            own = out[first:last]
+            torch.mm(active[: last - first, : len(parts[0])], parts[0], out=own)
+            for ahead, part in enumerate(parts[1:], 1):
+                seen = active[ahead : ahead + last - first, : len(part)]
+                _add_product(own[: len(seen)], seen, part)
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
         return out
@@ -89,16 +98,29 @@ class StridedConv(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         """Gradients of rows and weight."""
         x, weight = ctx.saved_tensors
-        blocks = x.view(-1, ctx.stride * x.size(1))
-        grad_blocks, grad_weights = None, []
-        for ahead, part in enumerate(_split(weight, ctx.stride)):
-            reached, seen = grad[: len(grad) - ahead], blocks[ahead:, : len(part)]
-            grad_weights.append(seen.t() @ reached)
-            if grad_blocks is None:
-                grad_blocks = F.pad(reached @ part.t(), (0, blocks.size(1) - len(part)))
-            else:
-                _add_product(grad_blocks[ahead:, : len(part)], reached, part.t())
-        return grad_blocks.view_as(x), torch.cat(grad_weights).view_as(weight), None
+        parts, blocks = _split(weight, ctx.stride), x.view(-1, ctx.stride * x.size(1))
+        grad_blocks, grad_parts = torch.empty_like(blocks), [torch.zeros_like(part) for part in parts]
+        for first, last in _chunks(blocks):
+            active, own = F.gelu(blocks[first:last]), grad_blocks[first:last]
+            own[:, len(parts[0]) :] = 0  # rows between windows, where the kernel is shorter than the stride
+            for ahead, (part, grad_part) in enumerate(zip(parts, grad_parts)):
+                reached = grad[max(0, first - ahead) : max(0, last - ahead)]
+                skipped = last - first - len(reached)  # the first windows have no window before them
+                seen, wanted = active[skipped:, : len(part)], own[skipped:, : len(part)]
+                _add_product(grad_part, seen.t(), reached)
+                if ahead == 0:
+                    wanted.copy_(reached @ part.t()) if len(part) < own.size(1) else torch.mm(reached, part.t(), out=own)
+                else:
+                    _add_product(wanted, reached, part.t())
+            torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=own)
+        return grad_blocks.view_as(x), torch.cat(grad_parts).view_as(weight), None
+
+
+def _chunks(blocks: Tensor) -> Iterator[Tuple[int, int]]:
+    """First block and block behind the last, of each chunk."""
+    size = max(1, CHUNK // blocks.size(1)) if blocks.device.type == "cpu" else len(blocks)
+    for first in range(0, len(blocks), size):
+        yield first, min(first + size, len(blocks))
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -21,15 +21,23 @@ class CQTHead(nn.Module):
         self.transform = FastCQT(CQTConfig(num_bins=num_bins, bins_per_octave=num_bins // 7))
 
     @torch.no_grad()
-    def targets(self, clean: Tensor, stored: Optional[Tensor], num_frames: int) -> Tensor:
-        """Magnitudes [B, T, Q] in float32, from the store if given, else of the clean wave [B, S]."""
+    def magnitudes(self, clean: Tensor, stored: Optional[Tensor]) -> Tensor:
+        """Targets [B, T', Q], from the store if given, else of the clean wave [B, S]."""
         magnitudes = stored if stored is not None else self.transform(clean.float())
         if magnitudes.size(-1) != self.num_bins:
             raise MertError(f"CQT targets have {magnitudes.size(-1)} bins, model.audio_cqt_bins is {self.num_bins}")
-        if magnitudes.size(1) < num_frames:
-            raise MertError(f"CQT targets have {magnitudes.size(1)} frames, the clips have {num_frames}; run `mert labels cqt` again")
-        return magnitudes[:, :num_frames].float()
+        return magnitudes
 
-    def forward(self, masked: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error over frames and bins, 0 for no frames; masked [M, D], targets [M, Q]."""
+    def forward(self, x: Tensor, magnitudes: Tensor, positions: Tensor) -> Tensor:
+        """Mean squared error over frames and bins, 0 for no frames.
+
+        Args:
+            x: [B, T, D] the encoder's output.
+            magnitudes: [B, T', Q], T' >= T.
+            positions: [M] frames of the batch laid end to end (B * T).
+        """
+        if magnitudes.size(1) < x.size(1):
+            raise MertError(f"CQT targets have {magnitudes.size(1)} frames, the clips have {x.size(1)}; run `mert labels cqt` again")
+        masked = x.flatten(0, 1).index_select(0, positions).to(self.fc.weight.dtype)
+        targets = magnitudes[:, : x.size(1)].flatten(0, 1).index_select(0, positions).float()
         return F.mse_loss(self.fc(masked).float(), targets, reduction="sum") / max(1, targets.numel())

@@ -9,6 +9,7 @@ from torch import nn
 
 from mert_fairseq.models.mert.attention import SelfAttention
 from mert_fairseq.models.mert.dropout import Dropout
+from mert_fairseq.models.mert.gelu_linear import GeluLinear
 from mert_fairseq.models.mert.position_conv import PositionConv
 
 logger = logging.getLogger(__name__)
@@ -17,18 +18,21 @@ logger = logging.getLogger(__name__)
 class MERTEncoder(TransformerEncoder):
     """Position convolution, then transformer layers."""
 
-    def __init__(self, args):
-        super().__init__(args)
-        if PositionConv.suits(self.pos_conv):
-            self.pos_conv = PositionConv(*self.pos_conv)
-        self._trying_to_compile = args.compile
-        if args.compile:
-            for layer in self.layers:
+    @classmethod
+    def take_over(cls, encoder: TransformerEncoder, cfg) -> None:
+        """Makes fairseq's encoder one of these, in place: attention, activation, dropout, position convolution."""
+        encoder.__class__ = cls
+        if PositionConv.suits(encoder.pos_conv):
+            encoder.pos_conv = PositionConv(*encoder.pos_conv)
+        for layer in encoder.layers:
+            _quicken(layer, cfg.activation_fn)
+            if cfg.compile:
                 layer.compile()
+        encoder.trying_to_compile = cfg.compile
 
     def extract_features(self, *args, **options):
         """fairseq's; where torch.compile fails at the first batch, a warning says so and the layers run as they are."""
-        if not self._trying_to_compile:
+        if not self.trying_to_compile:
             return super().extract_features(*args, **options)
         try:
             result = super().extract_features(*args, **options)
@@ -39,17 +43,17 @@ class MERTEncoder(TransformerEncoder):
             for layer in self.layers:
                 layer._compiled_call_impl = None
             result = super().extract_features(*args, **options)
-        self._trying_to_compile = False
+        self.trying_to_compile = False
         return result
 
-    def build_encoder_layer(self, args, **options):
-        """fairseq's layer with attention, activation and dropout replaced by equal, quicker ones."""
-        layer = super().build_encoder_layer(args, **options)
-        if type(getattr(layer, "self_attn", None)) is MultiheadAttention:
-            layer.self_attn = SelfAttention(layer.self_attn)
-            if args.activation_fn == "gelu":
-                layer.activation_fn = F.gelu  # fairseq's goes to float32 and back, which torch's does inside
-        for name, module in list(layer.named_children()):
-            if type(module) is nn.Dropout:
-                setattr(layer, name, Dropout(module.p))
-        return layer
+
+def _quicken(layer: nn.Module, activation_fn: str) -> None:
+    if type(getattr(layer, "self_attn", None)) is MultiheadAttention:
+        layer.self_attn = SelfAttention(layer.self_attn)
+        if activation_fn == "gelu":
+            layer.activation_fn = F.gelu  # fairseq's goes to float32 and back, which torch's does inside
+            if layer.activation_dropout == 0:
+                layer.activation_fn, layer.fc2 = nn.Identity(), GeluLinear.like(layer.fc2)
+    for name, module in list(layer.named_children()):
+        if type(module) is nn.Dropout:
+            setattr(layer, name, Dropout(module.p))

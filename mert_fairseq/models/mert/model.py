@@ -42,7 +42,7 @@ class MERTModel(HubertModel):
         self.conv_layers = conv_layers_of(cfg.conv_feature_layers)
         # HuBERT wants the stack as a string and anything with a length as a dictionary.
         super().__init__(_with_conv_string(cfg, self.conv_layers), task_cfg, [range(NUM_SPECIALS + v) for v in codebook_sizes])
-        self.encoder = MERTEncoder(cfg)
+        MERTEncoder.take_over(self.encoder, cfg)
         if cfg.extractor_mode == "default" and not cfg.conv_bias:
             self.feature_extractor = ConvStack(self.conv_layers)
         if self.feat2tar_ratio != 1:
@@ -91,6 +91,8 @@ class MERTModel(HubertModel):
             mask_indices: [B, T] a mask to use instead of a drawn one.
         """
         ids = torch.as_tensor(range(len(source)) if ids is None else ids)
+        # First of all, while no activations take up memory; of the wave before it is mixed.
+        spectra = None if features_only or self.encoder_cqt_model is None else self.encoder_cqt_model.magnitudes(source, cqt_targets)
         with self._autocast(source.device):
             mixed = self.training and mask and not features_only
             wave = noise_mixup(source, self.cfg, ids, self.num_updates) if mixed else source
@@ -108,7 +110,7 @@ class MERTModel(HubertModel):
         return {
             "codes_m": None if self.skip_masked else self._predict_codes(x, target_list, span_mask.masked),
             "codes_u": None if self.skip_nomask else self._predict_codes(x, target_list, span_mask.unmasked),
-            "cqt_mse_m": self._predict_cqt(x, source, cqt_targets, span_mask.masked),
+            "cqt_mse_m": None if spectra is None else self.encoder_cqt_model(x, spectra, span_mask.masked),
             "features_pen": features_pen,
             "num_masked": len(span_mask.masked),
             "num_frames": len(span_mask.masked) + len(span_mask.unmasked),
@@ -155,14 +157,6 @@ class MERTModel(HubertModel):
         else:
             projected = projected.unsqueeze(1).expand(-1, num_codebooks, -1)
         return predict_codes(projected, targets.long(), self.label_embs_concat, self.num_classes, self.logit_temp)
-
-    def _predict_cqt(self, x: Tensor, clean: Tensor, stored: Optional[Tensor], masked: Tensor) -> Optional[Tensor]:
-        """Mean squared error of the CQT on masked frames."""
-        if self.encoder_cqt_model is None:
-            return None
-        targets = self.encoder_cqt_model.targets(clean, stored, x.size(1))
-        x_masked = x.flatten(0, 1).index_select(0, masked).to(self.encoder_cqt_model.fc.weight.dtype)
-        return self.encoder_cqt_model(x_masked, targets.flatten(0, 1).index_select(0, masked))
 
     def matmul_dtype(self, device: torch.device) -> torch.dtype:
         """What matrices are multiplied in: bfloat16 where model.autocast asks for it ("auto" asks the device), else the weights' type."""
