@@ -9,8 +9,12 @@ import ctypes
 import os
 import sys
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
-KEEP = {"MALLOC_TRIM_THRESHOLD_": (M_TRIM_THRESHOLD, 2**31 - 1), "MALLOC_TOP_PAD_": (M_TOP_PAD, 2**26), "MALLOC_MMAP_THRESHOLD_": (M_MMAP_THRESHOLD, 2**25)}
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
+KEEP = {
+    "MALLOC_TRIM_THRESHOLD_": (M_TRIM_THRESHOLD, 2**31 - 1),
+    "MALLOC_TOP_PAD_": (M_TOP_PAD, 2**26),
+    "MALLOC_MMAP_MAX_": (M_MMAP_MAX, 0),
+}
 
 
 def keep_freed_memory() -> bool:

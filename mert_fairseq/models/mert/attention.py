@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
-from mert_fairseq.models.mert.dropout import draw_kept
+from mert_fairseq.models.mert.dropout import draw_dropped
 
 
 class SelfAttention(nn.Module):
@@ -41,33 +41,35 @@ class SelfAttention(nn.Module):
 
 
 class WrittenOutAttention(torch.autograd.Function):
-    """softmax(q k' / sqrt(d)) v with dropout on the weights; of [N, T, T] it keeps the weights and a byte each for what was dropped."""
+    """softmax(q k' / sqrt(d)) v with dropout on the weights; one matrix [N, T, T] is kept, in which what dropout keeps is negative."""
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, padding: Optional[Tensor], dropout: float) -> Tensor:
         """q, k, v [N, T, d] of N = B * H heads, padding [N, T] bool or None -> [N, T, d]."""
-        scores = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=q.size(-1) ** -0.5)
+        buffer = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=q.size(-1) ** -0.5)
         if padding is not None:
-            scores.masked_fill_(padding[:, None], float("-inf"))
-        weights = scores.softmax(-1)
-        del scores
-        kept = draw_kept(weights.shape, dropout, q.device) if dropout > 0 else None
-        attended = torch.bmm(weights if kept is None else weights * kept, v)
-        if kept is not None:
-            attended /= 1 - dropout
-        ctx.save_for_backward(q, k, v, weights, kept, attended)
+            buffer.masked_fill_(padding[:, None], float("-inf"))
+        weights = buffer.softmax(-1)
+        if dropout > 0:
+            weights.copysign_(draw_dropped(dropout, out=buffer))
+            applied = torch.clamp(weights, max=0.0, out=buffer)
+            attended = torch.bmm(applied, v).mul_(-1 / (1 - dropout))
+        else:
+            attended = torch.bmm(weights, v)
+        ctx.save_for_backward(q, k, v, weights, attended)
         ctx.dropout = dropout
         return attended
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         """As published for FlashAttention (appendix B.2): the weights' part that softmax takes off is grad . attended, row by row."""
-        q, k, v, weights, kept, attended = ctx.saved_tensors
+        q, k, v, weights, attended = ctx.saved_tensors
         shared = (grad * attended).sum(-1, keepdim=True)
-        grad = grad / (1 - ctx.dropout) if kept is not None else grad
-        grad_v = torch.bmm((weights if kept is None else weights * kept).transpose(1, 2), grad)
-        grad_scores = torch.bmm(grad, v.transpose(1, 2))
-        if kept is not None:
-            grad_scores *= kept
-        grad_scores.sub_(shared).mul_(weights).mul_(q.size(-1) ** -0.5)
+        applied = weights
+        if ctx.dropout > 0:
+            grad = grad * (-1 / (1 - ctx.dropout))
+            applied = weights.clamp(max=0.0)
+            weights = weights.abs()
+        grad_v = torch.bmm(applied.transpose(1, 2), grad)
+        grad_scores = torch.bmm(grad, v.transpose(1, 2)).mul_(applied).addcmul_(weights, shared, value=-1).mul_(q.size(-1) ** -0.5)
         return torch.bmm(grad_scores, k), torch.bmm(grad_scores.transpose(1, 2), q), grad_v, None, None

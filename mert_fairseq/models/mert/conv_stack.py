@@ -91,18 +91,21 @@ class GeluConv(torch.autograd.Function):
                 seen = active[ahead : ahead + last - first, : len(part)]
                 _add_product(own[: len(seen)], seen, part)
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
+        ctx.stride, ctx.written_over = stride, False
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        """Gradients of rows and weight."""
+        """Gradients of rows and weight. Each chunk of x is written over by its gradient, so that no second array of its size is made."""
+        if ctx.written_over:
+            raise RuntimeError("the convolution stack can be differentiated once; run forward again")
+        ctx.written_over = True
         x, weight = ctx.saved_tensors
         parts, blocks = _split(weight, ctx.stride), x.view(-1, ctx.stride * x.size(1))
-        grad_blocks, grad_parts = torch.empty_like(blocks), [torch.zeros_like(part) for part in parts]
+        grad_parts = [torch.zeros_like(part) for part in parts]
         for first, last in _chunks(blocks):
-            active, own = F.gelu(blocks[first:last]), grad_blocks[first:last]
-            own[:, len(parts[0]) :] = 0  # rows between windows, where the kernel is shorter than the stride
+            active = F.gelu(blocks[first:last])
+            own = torch.zeros_like(active) if len(parts[0]) < active.size(1) else torch.empty_like(active)
             for ahead, (part, grad_part) in enumerate(zip(parts, grad_parts)):
                 reached = grad[max(0, first - ahead) : max(0, last - ahead)]
                 skipped = last - first - len(reached)  # the first windows have no window before them
@@ -112,8 +115,8 @@ class GeluConv(torch.autograd.Function):
                     wanted.copy_(reached @ part.t()) if len(part) < own.size(1) else torch.mm(reached, part.t(), out=own)
                 else:
                     _add_product(wanted, reached, part.t())
-            torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=own)
-        return grad_blocks.view_as(x), torch.cat(grad_parts).view_as(weight), None
+            torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=blocks[first:last])
+        return x, torch.cat(grad_parts).view_as(weight), None
 
 
 def _chunks(blocks: Tensor) -> Iterator[Tuple[int, int]]:
