@@ -13,11 +13,10 @@ run() { fairseq-hydra-train --config-name mert_tiny task.data="'$dir/manifest'" 
 # Five minutes: mert_tiny as it stands.
 run run_five
 mert report "$dir/run_five"
-# Longer, 18,000 updates: two more layers, wider heads; the learning rate aims at 22,000, from update 10,000 on at 14,000, then at 18,000.
+# Longer, 25,000 updates: two more layers, wider heads; the learning rate aims at 26,000, from update 12,000 on at 25,000.
 long=(model.encoder_layers=4 model.final_dim=64 dataset.validate_interval_updates=2000 checkpoint.save_interval_updates=2000)
-run run_long "${long[@]}" criterion.cqt_weight=40 +lr_scheduler.total_num_update=22000 optimization.max_update=10000
-run run_long "${long[@]}" criterion.cqt_weight=40 +lr_scheduler.total_num_update=14000 optimization.max_update=14000
-run run_long "${long[@]}" criterion.cqt_weight=60 +lr_scheduler.total_num_update=18000 optimization.max_update=18000
+run run_long "${long[@]}" +lr_scheduler.total_num_update=26000 optimization.max_update=12000
+run run_long "${long[@]}" +lr_scheduler.total_num_update=25000 optimization.max_update=25000
 mert report "$dir/run_long"
 # Another teacher, 1,000 updates each: residual k-means over log-mel frames beside the RVQ-VAE.
 [ -e "$dir/melrvq/config.json" ] || mert teacher fit melrvq "$dir/manifest" "$dir/melrvq"

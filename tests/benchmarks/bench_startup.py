@@ -23,7 +23,8 @@ def make_corpus(folder: Path) -> None:
     """40 minutes of noise in FLAC, with stores of random codes and of spectra."""
     random = np.random.default_rng(0)
     for split, count in (("train", NUM_FILES), ("valid", 4)):
-        rows = [(f"{split}{number}.flac", SECONDS * 24_000) for number in range(count)]
+        (folder / "audio").mkdir(exist_ok=True)
+        rows = [(f"audio/{split}{number}.flac", SECONDS * 24_000) for number in range(count)]
         for name, length in rows:
             soundfile.write(folder / name, 0.05 * random.standard_normal(length).cumsum() / 50, 24_000)
         write_manifest(folder / f"{split}.tsv", folder, rows)
@@ -38,7 +39,9 @@ def train(folder: Path, run_dir: Path, *settings: str) -> float:
     command = [str(Path(sys.executable).with_name("fairseq-hydra-train")), "--config-name", "mert_tiny", f"task.data={folder}",
                f"task.label_dir={folder}", f"hydra.run.dir={run_dir}", *settings]
     given = time.time()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"{' '.join(command)}: {result.stderr[-2000:]}")
     return given
 
 
