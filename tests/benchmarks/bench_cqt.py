@@ -4,12 +4,11 @@ With --tuned both run in a process whose malloc is told to keep its memory, so t
 """
 
 import os
-import resource
 import sys
 
 import numpy as np
 import torch
-from harness import TUNED, in_turn, record
+from harness import TUNED, in_turn, peak_mb, record
 from nnAudio.features.cqt import CQT
 
 from mert_fairseq.teachers.cqt import FastCQT, cqt_track
@@ -35,9 +34,9 @@ def long_track() -> None:
     wave = np.random.default_rng(0).standard_normal(600 * 24_000, np.float32) * 0.1
     transform = FastCQT()
     cqt_track(wave[:240_000], transform)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     cqt_track(wave, transform)
-    added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 - 600 * 75 * 336 * 4 / 2**20
+    added = peak_mb() - before - 600 * 75 * 336 * 4 / 2**20
     record("CQT of 10 min: MB added beyond wave and output", added, most=300.0)
 
 

@@ -4,7 +4,6 @@ The other side is EnCodec's own encoder (package `encodec`) with the same weight
 """
 
 import os
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import soundfile
 import torch
 from encodec.modules import SEANetEncoder
-from harness import record, seconds
+from harness import peak_mb, record, seconds
 
 from mert_fairseq.data.audio import read_audio
 from mert_fairseq.data.manifest import read_manifest, write_manifest
@@ -81,7 +80,7 @@ def long_file(folder: Path) -> None:
     manifest = read_manifest(make_files(folder, np.array([1200.0])))
     labeller = encodec_labeller(str(make_teacher(folder / "teacher", 32)))
     write_labels(manifest, folder / "train.encodec", labeller, 1, [0])
-    record("EnCodec codes of 20 min, 32 filters: peak MB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, most=MOST_MB)
+    record("EnCodec codes of 20 min, 32 filters: peak MB", peak_mb(), most=MOST_MB)
 
 
 if __name__ == "__main__":

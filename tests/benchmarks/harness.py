@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Optional, Tuple
 
@@ -16,6 +17,14 @@ def seconds(function: Callable[[], Any]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
+
+
+def peak_mb() -> float:
+    """Most megabytes that this program held so far; unlike getrusage's figure not what was there before exec."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise KeyError("VmHWM")
 
 
 def in_turn(ours: Callable[[], Any], reference: Callable[[], Any], rounds: int, ours_per_round: int = 1) -> Tuple[float, float]:

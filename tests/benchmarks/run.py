@@ -1,6 +1,8 @@
 """Runs all benchmarks, prints one table, keeps it as results.json with machine and versions, and puts it into README.md.
 
     python tests/benchmarks/run.py [NAME ...]     names of bench_*.py without the prefix; default: all. Exit code 1 where a bar is missed.
+
+With names, the other benchmarks' rows stay as the last run left them.
 """
 
 import json
@@ -37,9 +39,9 @@ def run(names) -> list:
         print(f"== {path.name}", flush=True)
         with tempfile.NamedTemporaryFile() as results:
             code = subprocess.run([sys.executable, path], env={**os.environ, RESULTS: results.name}).returncode
-            rows += [json.loads(line) for line in Path(results.name).read_text().splitlines()]
+            rows += [{"bench": path.stem, **json.loads(line)} for line in Path(results.name).read_text().splitlines()]
         if code:
-            rows.append({"what": f"{path.name} ended with {code}", "ours": None, "reference": None, "unit": "", "ratio": None,
+            rows.append({"bench": path.stem, "what": f"{path.name} ended with {code}", "ours": None, "reference": None, "unit": "", "ratio": None,
                          "bar": "", "ok": False})
     return rows
 
@@ -50,10 +52,14 @@ def table(rows) -> str:
     return "\n".join([header, *map(line_of, rows)])
 
 
-def keep(rows, seconds: float) -> None:
-    """Writes results.json and the last part of README.md."""
-    facts = {**machine(), "date": time.strftime("%Y-%m-%d"), "minutes": round(seconds / 60, 1)}
-    (HERE / "results.json").write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+def keep(rows) -> None:
+    """Writes results.json and the last part of README.md; rows of benchmarks that did not run stay."""
+    kept = HERE / "results.json"
+    before = json.loads(kept.read_text(encoding="utf-8"))["rows"] if kept.exists() else []
+    ran = {row["bench"] for row in rows}
+    rows = sorted(rows + [row for row in before if row["bench"] not in ran], key=lambda row: row["bench"])
+    facts = {**machine(), "date": time.strftime("%Y-%m-%d")}
+    kept.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8").split(MARK)[0]
     where = ", ".join(f"{name} {value}" for name, value in facts.items())
@@ -61,9 +67,7 @@ def keep(rows, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    start = time.perf_counter()
     found = run(sys.argv[1:])
     print("\n" + table(found))
-    if not sys.argv[1:]:
-        keep(found, time.perf_counter() - start)
+    keep(found)
     sys.exit(not all(row["ok"] for row in found))

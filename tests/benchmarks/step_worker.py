@@ -4,7 +4,6 @@
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 
 import torch
 import yaml
+from harness import peak_mb
 from reference_method import ReferenceMERT, expanded_loss
 
 from mert_fairseq.allocator import keep_freed_memory
@@ -105,10 +105,6 @@ def make_step(side: str, what: str, size: int):
     if what == "code_loss":
         return code_loss(side == "ours", size)
     return reference_step(what, size) if side == "reference" else our_step(what, size, "bf16" if side == "ours_bf16" else "none")
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":
