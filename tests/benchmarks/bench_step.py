@@ -13,6 +13,8 @@ from typing import Dict, List, Optional
 
 from harness import TUNED, record
 
+from mert_fairseq.allocator import SWITCH
+
 WORKER = Path(__file__).with_name("step_worker.py")
 
 
@@ -21,6 +23,8 @@ class Side:
 
     def __init__(self, side: str, what: str, size: int, malloc: str = "default"):
         environment = {**os.environ, **(TUNED if malloc == "tuned" else {}), "PYTHONWARNINGS": "ignore"}
+        if side == "reference":
+            environment[SWITCH] = "0"  # importing the package would tune its malloc too
         self.process = subprocess.Popen(
             [sys.executable, WORKER, side, what, str(size)], env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

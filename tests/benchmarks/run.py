@@ -41,8 +41,8 @@ def run(names) -> list:
             code = subprocess.run([sys.executable, path], env={**os.environ, RESULTS: results.name}).returncode
             rows += [{"bench": path.stem, **json.loads(line)} for line in Path(results.name).read_text().splitlines()]
         if code:
-            rows.append({"bench": path.stem, "what": f"{path.name} ended with {code}", "ours": None, "reference": None, "unit": "", "ratio": None,
-                         "bar": "", "ok": False})
+            rows.append({"bench": path.stem, "what": f"{path.name} ended with {code}", "ours": None, "reference": None, "unit": "",
+                         "ratio": None, "bar": "", "ok": False})
     return rows
 
 
