@@ -115,7 +115,10 @@ class MERTPretrainingTask(HubertPretrainingTask):
         if self.throughput is None:
             device = next(model.parameters()).device
             self.throughput = Throughput(device, model.matmul_dtype(device), distributed_utils.get_global_world_size(), self.state)
-        return super().train_step(sample, model, *args, **options)
+            self.clock.restart()
+        result = super().train_step(sample, model, *args, **options)
+        self.throughput.note_memory()
+        return result
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion) -> None:
         """The criterion's metrics, and of training how fast it went."""

@@ -1,6 +1,7 @@
 """How fast training runs, logged with every line: audio per second, model FLOP utilisation, share of waiting for data, memory.
 
-Only updates are timed, from asking for the batch to the end of the step; validation and checkpoints count in device-hours alone.
+Only updates are timed, from asking for the batch to the end of the step; validation and checkpoints between them count in
+device-hours alone. Waiting and memory are those of the first of several processes.
 """
 
 import resource
@@ -37,6 +38,10 @@ class StepClock:
             self._waited += self._delivered - asked
             yield batch
 
+    def restart(self) -> None:
+        """Leaves out what was done since the last batch came."""
+        self._delivered = time.perf_counter()
+
     def lap(self) -> Dict[str, float]:
         """Seconds waited and worked since the last call: an update of one or several batches."""
         waited, self._waited = self._waited, 0.0
@@ -57,7 +62,11 @@ class Throughput:
         self._device, self._devices, self._state = device, world_size, state
         state.add_factory("device_seconds", float)
         self._peak = matmul_rate(device, dtype) * world_size
-        self._last = time.perf_counter()
+        self._last, self._peak_memory = time.perf_counter(), 0
+
+    def note_memory(self) -> None:
+        """Called within each update: fairseq starts the GPU's peak anew before it logs."""
+        self._peak_memory = max(self._peak_memory, _peak_memory(self._device))
 
     def log(self, logging_outputs: List[Dict[str, float]], lap: Dict[str, float]) -> None:
         """Adds one update to fairseq's meters."""
@@ -73,13 +82,14 @@ class Throughput:
         metrics.log_derived("mfu", _share_of_step("_peak_s", 3))
         metrics.log_derived("data_wait", _share_of_step("_waited_s", 4))
         metrics.log_derived("device_hours", lambda meters: round(self._state.device_seconds / 3600, 4))
-        metrics.log_scalar("peak_mem_gb", _peak_memory(self._device) / GIGABYTE, round=2)
+        self.note_memory()
+        metrics.log_derived("peak_mem_gb", lambda meters: round(self._peak_memory / GIGABYTE, 2))
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP per second of large matrix products on one device, the best of three."""
     size = MATMUL_SIZE.get(device.type, MATMUL_SIZE_ELSEWHERE)
-    matrix = torch.ones(size, size, dtype=dtype, device=device)
+    matrix = torch.randn(size, size, device=device).to(dtype)
     best = float("inf")
     for _ in range(MATMULS + 1):
         _wait_for(device)

@@ -49,9 +49,12 @@ class BadRows:
         """Whether the shard at hand will be given up."""
         return len(self.rows) > self._limit
 
-    def within_limit(self, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """A shard's rows; raises behind the last, when all bad ones are known. Those of earlier shards do not stop this one."""
+    def begin_shard(self) -> None:
+        """Before a shard's first row is asked for: bad rows of earlier shards do not stop this one."""
         self._limit = max(self._allowed, len(self.rows))
+
+    def within_limit(self, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """A shard's rows; raises behind the last, when all bad ones are known."""
         yield from rows
         if self.too_many:
             raise _TooManyBad
@@ -93,6 +96,7 @@ def dump_shards(
         if is_complete(path, info):
             advance(int(manifest.num_samples[slice(*info.rows)].sum()))
             continue
+        bad.begin_shard()
         try:
             write_shard(path, info, bad.within_limit(rows_of(info, path)))
             written += 1

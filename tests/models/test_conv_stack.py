@@ -115,3 +115,18 @@ def test_bfloat16_is_near():
     assert found.dtype == torch.bfloat16
     wanted = reference(wave.double())
     assert (found.double() - wanted).norm() / wanted.norm() < 0.02
+
+
+def test_many_chunks_in_bfloat16_are_no_worse_than_one(monkeypatch):
+    """The weight's gradient is summed over chunks in float32."""
+    rows, weight = torch.randn(4096, 8), torch.randn(3, 8, 8)
+    errors = []
+    for chunk in (1 << 21, 64):
+        monkeypatch.setattr(conv_stack, "CHUNK", chunk)
+        found = []
+        for dtype in (torch.float64, torch.bfloat16):
+            leaf = weight.bfloat16().to(dtype).requires_grad_()
+            GeluConv.apply(rows.bfloat16().to(dtype), leaf, 2).sum().backward()
+            found.append(leaf.grad.double())
+        errors.append(float((found[1] - found[0]).norm() / found[0].norm()))
+    assert errors[1] < 1.5 * errors[0] + 1e-3

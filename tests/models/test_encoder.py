@@ -237,3 +237,16 @@ def test_where_gelu_and_linear_layer_are_one(changes, kept):
     expected = layer.fc2(layer.activation_fn(layer.fc1(x)))
     activation = F.relu if "activation_fn" in changes else F.gelu
     torch.testing.assert_close(expected, F.linear(activation(layer.fc1(x)), layer.fc2.weight, layer.fc2.bias), rtol=1e-5, atol=1e-6)
+
+
+def test_checkpointed_activations_have_the_same_gradients():
+    """The layers run twice, without and with gradients, and must drop the same."""
+    gradients = []
+    for checkpointed in (False, True):
+        model, batch = model_and_batch(dropout=0.1, attention_dropout=0.3, checkpoint_activations=checkpointed)
+        torch.manual_seed(5)
+        model.train()(*batch)["codes_m"].losses.sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=lambda text, name=name: f"{name}: {text}")

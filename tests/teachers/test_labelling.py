@@ -469,3 +469,18 @@ def test_cqt_as_bytes_is_half_the_size_and_close(corpus, tmp_path):
     assert check_store(tmp_path / "train.uint8", manifest).faults == []
     with pytest.raises(MertError, match="present, but its settings is another"):
         write_labels(manifest, tmp_path / "train.uint8", cqt_labeller(), 1, [0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_a_damaged_file_gives_its_shard_up_whatever_the_form(corpus, tmp_path, dtype):
+    """The compact form reads all rows before it writes the first; the rows behind the damaged one must not become empty ones."""
+    manifest = corpus.manifest([24_000, 12_000, 24_000], audio=True)
+    manifest.path(1).write_bytes(b"no audio")
+    folder = tmp_path / "train.cqt"
+    for _ in range(2):
+        with pytest.raises(MertError, match="1 damaged files"):
+            write_labels(manifest, folder, cqt_labeller(dtype), 1, [0])
+        assert not list(folder.glob("shard-*"))
+    assert write_labels(manifest, folder, cqt_labeller(dtype), 1, [0], allow_bad=1) == 1
+    store = TargetStore(folder, manifest, "cqt", 75.0)
+    assert store.num_frames.tolist() == [76, 0, 76]

@@ -32,11 +32,13 @@ class SelfAttention(nn.Module):
         heads = [projection(query).view(num_frames, num_clips * self.num_heads, -1).transpose(0, 1) for projection in projections]
         padding = None if key_padding_mask is None else key_padding_mask.bool().repeat_interleave(self.num_heads, 0)
         dropout = self.dropout if self.training else 0.0
-        if query.device.type == "cpu" and torch.is_grad_enabled():
+        # In training without gradients too: activation checkpointing computes the same again with them, and must drop the same.
+        if query.device.type == "cpu" and (self.training or torch.is_grad_enabled()):
             attended = WrittenOutAttention.apply(*heads, padding, dropout)
         else:
-            visible = None if padding is None else ~padding[:, None]
-            attended = F.scaled_dot_product_attention(*heads, attn_mask=visible, dropout_p=dropout)
+            visible = None if key_padding_mask is None else ~key_padding_mask.bool()[:, None, None]
+            by_clip = (x.unflatten(0, (num_clips, self.num_heads)) for x in heads)  # torch's fused kernels take four dimensions
+            attended = F.scaled_dot_product_attention(*by_clip, attn_mask=visible, dropout_p=dropout).flatten(0, 1)
         return self.out_proj(attended.transpose(0, 1).reshape(num_frames, num_clips, dim)), None
 
 

@@ -102,7 +102,8 @@ class GeluConv(torch.autograd.Function):
         ctx.written_over = True
         x, weight = ctx.saved_tensors
         parts, blocks = _split(weight, ctx.stride), x.view(-1, ctx.stride * x.size(1))
-        grad_parts = [torch.zeros_like(part) for part in parts]
+        # Sums over chunks are kept in float32 at least: in bfloat16 each would be rounded.
+        grad_parts = [torch.zeros_like(part, dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts]
         for first, last in _chunks(blocks):
             active = F.gelu(blocks[first:last])
             own = torch.zeros_like(active) if len(parts[0]) < active.size(1) else torch.empty_like(active)
@@ -110,13 +111,16 @@ class GeluConv(torch.autograd.Function):
                 reached = grad[max(0, first - ahead) : max(0, last - ahead)]
                 skipped = last - first - len(reached)  # the first windows have no window before them
                 seen, wanted = active[skipped:, : len(part)], own[skipped:, : len(part)]
-                _add_product(grad_part, seen.t(), reached)
+                if grad_part.dtype == seen.dtype:
+                    _add_product(grad_part, seen.t(), reached)
+                else:
+                    grad_part += seen.t() @ reached
                 if ahead == 0:
                     wanted.copy_(reached @ part.t()) if len(part) < own.size(1) else torch.mm(reached, part.t(), out=own)
                 else:
                     _add_product(wanted, reached, part.t())
             torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=blocks[first:last])
-        return x, torch.cat(grad_parts).view_as(weight), None
+        return x, torch.cat(grad_parts).view_as(weight).to(weight.dtype), None
 
 
 def _chunks(blocks: Tensor) -> Iterator[Tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 import logging
 
+import torch
 import torch.nn.functional as F
 from fairseq.models.wav2vec.wav2vec2 import TransformerEncoder
 from fairseq.modules import MultiheadAttention
@@ -28,23 +29,24 @@ class MERTEncoder(TransformerEncoder):
             _quicken(layer, cfg.activation_fn)
             if cfg.compile:
                 layer.compile()
-        encoder.trying_to_compile = cfg.compile
+        encoder.compiled = cfg.compile
 
     def extract_features(self, *args, **options):
-        """fairseq's; where torch.compile fails at the first batch, a warning says so and the layers run as they are."""
-        if not self.trying_to_compile:
+        """fairseq's; where torch.compile fails, a warning says so and the layers run as they are."""
+        if not self.compiled:
             return super().extract_features(*args, **options)
         try:
-            result = super().extract_features(*args, **options)
+            return super().extract_features(*args, **options)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, OSError, ImportError) as error:  # what is wrong with the batch fails again below
             reason = str(error).strip().splitlines()
             logger.warning(f"model.compile=true: torch.compile failed ({type(error).__name__}: {reason[0] if reason else ''}); "
                            "training goes on without it; set model.compile=false to silence this")
             for layer in self.layers:
                 layer._compiled_call_impl = None
-            result = super().extract_features(*args, **options)
-        self.trying_to_compile = False
-        return result
+            self.compiled = False
+            return super().extract_features(*args, **options)
 
 
 def _quicken(layer: nn.Module, activation_fn: str) -> None:

@@ -22,16 +22,16 @@ def training_flops(
     """
     num_clips, num_samples = shape
     frames = num_clips * num_conv_frames(num_samples, conv_layers)
-    convolutions = _conv_flops(conv_layers, num_clips, num_samples) * (1 if cfg.feature_grad_mult > 0 else 1 / 3)
-    return int(convolutions) + 3 * (_encoder_flops(cfg, conv_layers[-1][0], frames, num_clips) + _head_flops(cfg, num_classes, masked))
+    convolutions = _conv_flops(conv_layers, num_clips, num_samples, backward=cfg.feature_grad_mult > 0)
+    return convolutions + 3 * (_encoder_flops(cfg, conv_layers[-1][0], frames, num_clips) + _head_flops(cfg, num_classes, masked))
 
 
-def _conv_flops(conv_layers, num_clips: int, num_samples: int) -> int:
-    """Forward and backward; the wave needs no gradient."""
+def _conv_flops(conv_layers, num_clips: int, num_samples: int, backward: bool) -> int:
+    """Forward, and backward if wanted; the wave needs no gradient."""
     total, channels_in = 0, 1
     for layer, (channels, kernel, _) in enumerate(conv_layers, 1):
         product = 2 * num_clips * num_conv_frames(num_samples, conv_layers[:layer]) * channels_in * channels * kernel
-        total += product * (2 if layer == 1 else 3)
+        total += product * ((2 if layer == 1 else 3) if backward else 1)
         channels_in = channels
     return total
 
@@ -42,7 +42,8 @@ def _encoder_flops(cfg, channels: int, frames: int, num_clips: int) -> int:
     position = 2 * frames * dim * (dim // cfg.conv_pos_groups) * cfg.conv_pos
     products = 2 * frames * (4 * dim * dim + 2 * dim * cfg.encoder_ffn_embed_dim)
     attention = 4 * frames * (frames // num_clips) * dim
-    return projection + position + cfg.encoder_layers * (products + attention)
+    layers = cfg.encoder_layers * (1 - cfg.encoder_layerdrop)  # on average
+    return projection + position + int(layers * (products + attention))
 
 
 def _head_flops(cfg, num_classes: Sequence[int], masked: int) -> int:
