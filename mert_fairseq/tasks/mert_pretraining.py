@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+import torch
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import utils as distributed_utils
+from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig, HubertPretrainingTask
 from omegaconf import II
@@ -110,13 +112,14 @@ class MERTPretrainingTask(HubertPretrainingTask):
         epochs = super().get_batch_iterator(dataset, *args, **options)
         return end_with_the_epoch(epochs, self.clock.time_waits) if dataset is self.datasets.get("train") else end_with_the_epoch(epochs)
 
-    def train_step(self, sample, model, *args: Any, **options: Any):
+    def train_step(self, sample, model, criterion, optimizer, *args: Any, **options: Any):
         """fairseq's; the first call measures what the device can do."""
         if self.throughput is None:
             device = next(model.parameters()).device
-            self.throughput = Throughput(device, model.matmul_dtype(device), distributed_utils.get_global_world_size(), self.state)
+            dtype = torch.float16 if isinstance(optimizer, AMPOptimizer) else model.matmul_dtype(device)  # common.amp
+            self.throughput = Throughput(device, dtype, distributed_utils.get_global_world_size(), self.state)
             self.clock.restart()
-        result = super().train_step(sample, model, *args, **options)
+        result = super().train_step(sample, model, criterion, optimizer, *args, **options)
         self.throughput.note_memory()
         return result
 

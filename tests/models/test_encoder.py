@@ -130,19 +130,21 @@ def test_correlation_equals_the_convolution(num_frames, kernel):
     torch.testing.assert_close(correlate(x, weight, 3, kernel // 2), wanted, rtol=1e-10, atol=1e-10)
 
 
-def position_pair(channels=32, groups=4):
+def position_pair(channels=32, groups=4, kernel=128):
     torch.manual_seed(0)
-    reference = make_conv_pos(channels, 128, groups).double()
+    reference = make_conv_pos(channels, kernel, groups).double()
     nn.init.normal_(reference[0].bias)
-    ours = PositionConv(*make_conv_pos(channels, 128, groups).double())
+    ours = PositionConv(*make_conv_pos(channels, kernel, groups).double())
     ours.load_state_dict(reference.state_dict())
     return ours, reference
 
 
 @pytest.mark.parametrize("num_frames", [1, 50, 200])
-def test_position_convolution_equals_fairseqs(num_frames):
-    ours, reference = position_pair()
-    found_in, wanted_in = (torch.randn(3, 32, num_frames, dtype=torch.float64, generator=torch.manual_seed(1)) for _ in range(2))
+@pytest.mark.parametrize("channels", [32, 96])  # by Fourier transform, and directly
+@pytest.mark.parametrize("kernel", [128, 5])
+def test_position_convolution_equals_fairseqs(num_frames, channels, kernel):
+    ours, reference = position_pair(channels, kernel=kernel)
+    found_in, wanted_in = (torch.randn(3, channels, num_frames, dtype=torch.float64, generator=torch.manual_seed(1)) for _ in range(2))
     found, wanted = ours(found_in.requires_grad_()), reference(wanted_in.requires_grad_())
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
     weights = torch.randn_like(wanted)
@@ -155,7 +157,7 @@ def test_position_convolution_equals_fairseqs(num_frames):
 
 
 @pytest.mark.parametrize(
-    "pos_conv,suits", [(make_conv_pos(32, 128, 4), True), (make_conv_pos(96, 128, 2), False), (make_conv_pos(32, 128, 4, True), False)]
+    "pos_conv,suits", [(make_conv_pos(32, 128, 4), True), (make_conv_pos(96, 128, 2), True), (make_conv_pos(32, 128, 4, True), False)]
 )
 def test_other_position_convolutions_are_left_alone(pos_conv, suits):
     assert PositionConv.suits(pos_conv) == suits

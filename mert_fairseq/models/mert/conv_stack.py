@@ -14,6 +14,7 @@ from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
 from torch import Tensor, nn
 
 from mert_fairseq.frames import num_conv_frames
+from mert_fairseq.models.mert.matrix_product import product
 
 CHUNK = 1 << 21  # elements of a layer's input worked on at a time on a CPU: 8 MiB in float32
 
@@ -85,11 +86,11 @@ class GeluConv(torch.autograd.Function):
         out = x.new_empty(len(blocks), weight.size(-1))
         for first, last in _chunks(blocks):
             active = F.gelu(blocks[first : last + len(parts) - 1])
-            own = out[first:last]
-            torch.mm(active[: last - first, : len(parts[0])], parts[0], out=own)
+            own = product(active[: last - first, : len(parts[0])], parts[0])
             for ahead, part in enumerate(parts[1:], 1):
                 seen = active[ahead : ahead + last - first, : len(part)]
-                _add_product(own[: len(seen)], seen, part)
+                own[: len(seen)] += product(seen, part)
+            out[first:last] = own
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.written_over = stride, False
         return out
@@ -106,19 +107,16 @@ class GeluConv(torch.autograd.Function):
         grad_parts = [torch.zeros_like(part, dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts]
         for first, last in _chunks(blocks):
             active = F.gelu(blocks[first:last])
-            own = torch.zeros_like(active) if len(parts[0]) < active.size(1) else torch.empty_like(active)
+            own = torch.zeros_like(active)
             for ahead, (part, grad_part) in enumerate(zip(parts, grad_parts)):
                 reached = grad[max(0, first - ahead) : max(0, last - ahead)]
                 skipped = last - first - len(reached)  # the first windows have no window before them
                 seen, wanted = active[skipped:, : len(part)], own[skipped:, : len(part)]
                 if grad_part.dtype == seen.dtype:
-                    _add_product(grad_part, seen.t(), reached)
+                    torch.addmm(grad_part, seen.t(), reached, out=grad_part)
                 else:
                     grad_part += seen.t() @ reached
-                if ahead == 0:
-                    wanted.copy_(reached @ part.t()) if len(part) < own.size(1) else torch.mm(reached, part.t(), out=own)
-                else:
-                    _add_product(wanted, reached, part.t())
+                wanted += product(reached, part.t())
             torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=blocks[first:last])
         return x, torch.cat(grad_parts).view_as(weight).to(weight.dtype), None
 
@@ -128,11 +126,6 @@ def _chunks(blocks: Tensor) -> Iterator[Tuple[int, int]]:
     size = max(1, CHUNK // blocks.size(1)) if blocks.device.type == "cpu" else len(blocks)
     for first in range(0, len(blocks), size):
         yield first, min(first + size, len(blocks))
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, in the form that torch's FLOP counter sees."""
-    torch.addmm(total, left, right, out=total)
 
 
 def _split(weight: Tensor, stride: int) -> List[Tensor]:

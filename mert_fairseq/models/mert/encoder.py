@@ -11,6 +11,7 @@ from torch import nn
 from mert_fairseq.models.mert.attention import SelfAttention
 from mert_fairseq.models.mert.dropout import Dropout
 from mert_fairseq.models.mert.gelu_linear import GeluLinear
+from mert_fairseq.models.mert.matrix_product import Linear
 from mert_fairseq.models.mert.position_conv import PositionConv
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ def _quicken(layer: nn.Module, activation_fn: str) -> None:
             layer.activation_fn = F.gelu  # fairseq's goes to float32 and back, which torch's does inside
             if layer.activation_dropout == 0:
                 layer.activation_fn, layer.fc2 = nn.Identity(), GeluLinear.like(layer.fc2)
-    for name, module in list(layer.named_children()):
-        if type(module) is nn.Dropout:
-            setattr(layer, name, Dropout(module.p))
+    for parent in list(layer.modules()):
+        for name, module in list(parent.named_children()):
+            if type(module) is nn.Dropout:
+                setattr(parent, name, Dropout(module.p))
+            elif type(module) is nn.Linear:
+                setattr(parent, name, Linear.like(module))

@@ -2,18 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from mert_fairseq.models.mert.matrix_product import Linear, product
 
 
-class GeluLinear(nn.Linear):
+class GeluLinear(Linear):
     """x [..., D] -> linear(gelu(x)) [..., D']."""
-
-    @classmethod
-    def like(cls, linear: nn.Linear) -> "GeluLinear":
-        """With the parameters of `linear`."""
-        made = cls(linear.in_features, linear.out_features, device="meta")
-        made.weight, made.bias = linear.weight, linear.bias
-        return made
 
     def forward(self, x: Tensor) -> Tensor:
         """Gelu, then the layer; in autocast's type where that is on."""
@@ -28,10 +23,10 @@ class _GeluLinear(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """x [N, D], weight [D', D], bias [D'] -> [N, D']."""
         ctx.save_for_backward(x, weight)
-        return torch.addmm(bias, F.gelu(x), weight.t())
+        return product(F.gelu(x), weight.t(), bias)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         """Computes the GELU again."""
         x, weight = ctx.saved_tensors
-        return torch.ops.aten.gelu_backward(grad @ weight, x), grad.t() @ F.gelu(x), grad.sum(0)
+        return torch.ops.aten.gelu_backward(product(grad, weight), x), grad.t() @ F.gelu(x), grad.sum(0)

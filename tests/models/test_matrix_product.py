@@ -1,0 +1,59 @@
+"""Products by oneDNN against torch's own, values and gradients."""
+
+import pytest
+import torch
+from torch import nn
+
+from mert_fairseq.models.mert.matrix_product import LEAST_MULTIPLICATIONS, Linear, product
+
+LARGE, SMALL = (700, 512, 256), (7, 5, 3)
+
+
+def close(found, wanted):
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * wanted.abs().max().item())
+
+
+def test_the_large_shape_is_large():
+    assert torch.Size(LARGE).numel() >= LEAST_MULTIPLICATIONS > torch.Size(SMALL).numel()
+
+
+@pytest.mark.parametrize("rows,inner,columns", [LARGE, SMALL])
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("turned", [True, False])
+def test_product(rows, inner, columns, with_bias, turned):
+    torch.manual_seed(0)
+    left, right = torch.randn(rows, inner), torch.randn(columns, inner).t() if turned else torch.randn(inner, columns)
+    bias = torch.randn(columns) if with_bias else None
+    wanted = left.double() @ right.double() + (bias.double() if with_bias else 0)
+    close(product(left, right, bias), wanted.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_stay_what_they_are(dtype):
+    left, right = torch.randn(LARGE[:2]).to(dtype), torch.randn(LARGE[1:]).to(dtype)
+    torch.testing.assert_close(product(left, right), left @ right)
+
+
+@pytest.mark.parametrize("shape", [LARGE, SMALL])
+@pytest.mark.parametrize("bias", [True, False])
+def test_layer_has_the_values_and_gradients_of_torchs(shape, bias):
+    rows, inner, columns = shape
+    torch.manual_seed(0)
+    reference = nn.Linear(inner, columns, bias=bias)
+    ours = Linear.like(reference)
+    assert all(mine is theirs for mine, theirs in zip(ours.parameters(), reference.parameters()))
+    x = torch.randn(rows, 1, inner)
+    weights = torch.randn(rows, 1, columns)
+    gradients = []
+    for layer in (ours, reference):
+        given = x.clone().requires_grad_()
+        out = layer(given)
+        gradients.append([out, *torch.autograd.grad((out * weights).sum(), [given, *reference.parameters()])])
+    for found, wanted in zip(*gradients):
+        close(found, wanted)
+
+
+def test_autocast_rules_the_layer():
+    layer = Linear(8, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(torch.randn(3, 8)).dtype == torch.bfloat16
