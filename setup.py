@@ -25,7 +25,7 @@ EXTRAS = {
     "export": ["transformers>=4.56", "onnx", "onnxruntime"],
     "probing": ["scikit-learn", "mir_eval>=0.8", "torchmetrics"],
     "slurm": ["hydra-submitit-launcher>=1.2"],
-    "dev": ["pytest>=8", "ruff>=0.6", "matplotlib>=3.8", "build"],
+    "dev": ["pytest>=8", "ruff>=0.6", "matplotlib>=3.8", "build", "hydra-submitit-launcher>=1.2"],
 }
 
 setup(
