@@ -34,12 +34,13 @@ class SelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         # In training without gradients too: activation checkpointing computes the same again with them, and must drop the same.
         if query.device.type == "cpu" and (self.training or torch.is_grad_enabled()):
-            attended = WrittenOutAttention.apply(*heads, padding, dropout)
+            attended = WrittenOutAttention.apply(*heads, padding, dropout)  # the tensor that out_proj keeps as well
         else:
             visible = None if key_padding_mask is None else ~key_padding_mask.bool()[:, None, None]
             by_clip = (x.unflatten(0, (num_clips, self.num_heads)) for x in heads)  # torch's fused kernels take four dimensions
-            attended = F.scaled_dot_product_attention(*by_clip, attn_mask=visible, dropout_p=dropout).flatten(0, 1)
-        return self.out_proj(attended.transpose(0, 1).reshape(num_frames, num_clips, dim)), None
+            attended = F.scaled_dot_product_attention(*by_clip, attn_mask=visible, dropout_p=dropout)
+            attended = attended.flatten(0, 1).transpose(0, 1)
+        return self.out_proj(attended.reshape(num_frames, num_clips, dim)), None
 
 
 class WrittenOutAttention(torch.autograd.Function):
@@ -47,7 +48,7 @@ class WrittenOutAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, padding: Optional[Tensor], dropout: float) -> Tensor:
-        """q, k, v [N, T, d] of N = B * H heads, padding [N, T] bool or None -> [N, T, d]."""
+        """q, k, v [N, T, d] of N = B * H heads, padding [N, T] bool or None -> [T, N, d]."""
         buffer = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=q.size(-1) ** -0.5)
         if padding is not None:
             buffer.masked_fill_(padding[:, None], float("-inf"))
@@ -58,6 +59,7 @@ class WrittenOutAttention(torch.autograd.Function):
             attended = torch.bmm(applied, v).mul_(-1 / (1 - dropout))
         else:
             attended = torch.bmm(weights, v)
+        attended = attended.transpose(0, 1).contiguous()
         ctx.save_for_backward(q, k, v, weights, attended)
         ctx.dropout = dropout
         return attended
@@ -66,8 +68,8 @@ class WrittenOutAttention(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         """As published for FlashAttention (appendix B.2): the weights' part that softmax takes off is grad . attended, row by row."""
         q, k, v, weights, attended = ctx.saved_tensors
-        shared = (grad * attended).sum(-1, keepdim=True)
-        applied = weights
+        shared = (grad * attended).sum(-1).t().unsqueeze(-1)
+        grad, applied = grad.transpose(0, 1), weights
         if ctx.dropout > 0:
             grad = grad * (-1 / (1 - ctx.dropout))
             applied = weights.clamp(max=0.0)

@@ -73,13 +73,13 @@ def correlations(x: Tensor, grad: Tensor, groups: int, padding: int, kernel: int
     width = dim // groups
     by_group = grad.view(num_clips, groups, width, num_frames).permute(1, 2, 0, 3).reshape(groups, width, -1)
     padded = F.pad(x, (padding, padding)).view(num_clips, groups, width, -1)
-    found = []
+    found = grad.new_empty(dim, width, kernel)
     for first in range(0, kernel, TAPS):
         taps = min(TAPS, kernel - first)
         moved = padded[..., first : first + num_frames + taps - 1].unfold(-1, num_frames, 1)  # [B, G, D/G, taps, T']
         moved = moved.permute(1, 2, 3, 0, 4).reshape(groups, width * taps, -1)
-        found.append(torch.bmm(by_group, moved.transpose(1, 2)).view(dim, width, taps))
-    return torch.cat(found, -1)
+        found[..., first : first + taps] = torch.bmm(by_group, moved.transpose(1, 2)).view(dim, width, taps)
+    return found
 
 
 def correlate(x: Tensor, weight: Tensor, groups: int, padding: int) -> Tensor:
