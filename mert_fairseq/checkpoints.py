@@ -43,8 +43,8 @@ def read_checkpoint(path: str) -> Dict[str, Any]:
     return state
 
 
-def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> None:
-    """Refuses a checkpoint whose weights do not fit `model`; warns of settings that differ.
+def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> Dict[str, Any]:
+    """Refuses a checkpoint whose weights do not fit `model`; warns of settings that differ; returns the checkpoint's configuration.
 
     Args:
         cfg: the present run's configuration as plain containers.
@@ -62,6 +62,7 @@ def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> None:
         )
     if changed:
         logger.warning(f"the run continues with changed settings: {'; '.join(changed)}")
+    return state.get("cfg") or {}
 
 
 def _changed_settings(theirs: Dict[str, Any], ours: Dict[str, Any]) -> Iterator[str]:

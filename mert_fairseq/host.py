@@ -2,6 +2,9 @@
 
 - its checkpoints load with torch's safe loader (the classes they may hold are named here);
 - a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
+- processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
+- a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
+- an update whose gradient is not finite is skipped;
 - checkpoint_last.pt is replaced in one step;
 - without a GPU, freed memory is kept for the next step.
 """
@@ -14,9 +17,12 @@ import os
 # Its import advertises an optional package at level INFO.
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
+import fairseq_cli.train
 import torch
+from fairseq import checkpoint_utils
 from fairseq.data.dictionary import Dictionary
 from fairseq.dataclass import utils as dataclass_utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
@@ -25,6 +31,10 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from mert_fairseq.allocator import keep_freed_memory
 from mert_fairseq.checkpoints import check_resumable
 from mert_fairseq.errors import MertError
+from mert_fairseq.launch.interruption import interruption
+from mert_fairseq.launch.start import launch
+from mert_fairseq.resume import agreed, choose_checkpoint, keep_order, mark_saved
+from mert_fairseq.tasks.nonfinite import guarded
 
 
 def _name_wrong_keys(merge):
@@ -44,17 +54,70 @@ def _name_wrong_keys(merge):
     return merge_with_parent
 
 
-def _check_before_resume(load):
+def _resume(load):
     """Wraps the trainer's loading of the checkpoint it resumes from."""
 
     @functools.wraps(load)
     def load_checkpoint(self, filename, *args, **kwargs):
-        if os.path.isfile(filename):
-            cfg = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True) if OmegaConf.is_config(self.cfg) else {}
-            check_resumable(filename, self.get_model(), cfg)
-        return load(self, filename, *args, **kwargs)
+        filename = agreed(lambda: choose_checkpoint(filename, self.cfg.checkpoint.save_dir))
+        if not os.path.isfile(filename):
+            return load(self, filename, *args, **kwargs)
+        cfg = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True) if OmegaConf.is_config(self.cfg) else {}
+        theirs = check_resumable(filename, self.get_model(), cfg)
+        extra_state = load(self, filename, *args, **kwargs)
+        if extra_state is not None:
+            keep_order(extra_state["train_iterator"], theirs, cfg, accept=bool((cfg.get("task") or {}).get("accept_new_order")))
+        return extra_state
 
     return load_checkpoint
+
+
+def _mark(save):
+    """Wraps the trainer's saving."""
+
+    @functools.wraps(save)
+    def save_checkpoint(self, filename, extra_state):
+        path = save(self, filename, extra_state)
+        if self.is_data_parallel_master:
+            mark_saved(os.path.dirname(filename), self.get_num_updates())
+        return path
+
+    return save_checkpoint
+
+
+def _stop_when_asked(validate_and_save):
+    """Wraps what fairseq does after each update: where a process was signalled, all save and then stop, each by the signal's rule."""
+
+    @functools.wraps(validate_and_save)
+    def save_and_stop(cfg, trainer, task, epoch_itr, *args, **kwargs):
+        if not getattr(task, "stop_requested", False):
+            return validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)
+        checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, None)  # at once: there may be no time for more
+        validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)  # what is due now will not be due after the restart
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # the end of one process ends the others
+        interruption.hand_on()
+
+    return save_and_stop
+
+
+def _judge_gradient(clip):
+    """Wraps the trainer's look at the gradient, all processes' sum."""
+
+    @functools.wraps(clip)
+    def clip_grad_norm(self, clip_norm):
+        judged = hasattr(self.task, "judge_gradient") and not self.cfg.common.amp  # AMP's scaler judges by itself
+        try:
+            norm = clip(self, clip_norm)
+        except FloatingPointError as error:  # half precision at its smallest loss scale
+            if not judged:
+                raise
+            raise MertError(f"{str(error).splitlines()[0]} {self.task.nonfinite.culprits()}") from None
+        if judged:
+            self.task.judge_gradient(norm, self.get_criterion())
+        return norm
+
+    return clip_grad_norm
 
 
 def _copy_whole(copy):
@@ -75,4 +138,9 @@ if not torch.cuda.is_available():
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
 PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
-Trainer.load_checkpoint = _check_before_resume(Trainer.load_checkpoint)
+Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)
+Trainer.save_checkpoint = _mark(Trainer.save_checkpoint)
+Trainer.clip_grad_norm = _judge_gradient(Trainer.clip_grad_norm)
+Trainer.train_step = guarded(Trainer.train_step)
+fairseq_cli.train.validate_and_save = _stop_when_asked(fairseq_cli.train.validate_and_save)
+distributed_utils.call_main = launch(distributed_utils.call_main)

@@ -11,7 +11,7 @@ import mert_fairseq
 
 ROOT = Path(mert_fairseq.__file__).parent
 BASE = {"errors", "class_ids", "frames", "weight_norm"}
-BELOW = BASE | {"data", "teachers", "tasks", "models", "criterions", "host", "checkpoints"}
+BELOW = BASE | {"data", "teachers", "tasks", "models", "criterions", "host", "checkpoints", "launch"}
 
 #: What each part of the package may import of the others; the first name that fits is taken. A part may import itself.
 ALLOWED = {
@@ -21,13 +21,15 @@ ALLOWED = {
     "weight_norm": set(),
     "checkpoints": {"errors"},
     "allocator": set(),
-    "host": {"allocator", "checkpoints", "errors"},
+    "launch": {"errors"},
+    "resume": {"checkpoints", "errors"},
+    "host": {"allocator", "checkpoints", "errors", "launch", "resume", "tasks.nonfinite"},
     "data": BASE,
     "teachers.cqt": BASE,
     "teachers": BASE | {"data"},
     "models": BASE | {"teachers.cqt"},
     "criterions": BASE,
-    "tasks": BASE | {"data", "models.mert.config"},
+    "tasks": BASE | {"data", "launch.interruption", "models.mert.config"},
     "report": BELOW,
     "probe": BELOW,
     "export": BELOW,

@@ -51,6 +51,7 @@ PUBLISHED = {
 CHANGEABLE = [
     "task.sample_rate",
     "task.label_rate",
+    "task.accept_new_order",
     "task.max_bad_files",
     "task.min_sample_size",
     "task.normalize",
@@ -59,6 +60,7 @@ CHANGEABLE = [
     "model.skip_masked",
     "model.skip_nomask",
     "model.mask_length",
+    "criterion.nan_patience",
     "criterion.pred_masked_weight",
     "criterion.pred_nomask_weight",
 ]
@@ -76,3 +78,19 @@ def test_keys_that_messages_name_can_be_set(path):
     config = OmegaConf.load(path)
     groups = {key: config[key.split(".")[0]] for key in CHANGEABLE}
     assert [key for key, group in groups.items() if key.split(".")[1] not in group] == []
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("run/*.yaml")), ids=lambda path: path.stem)
+def test_every_number_of_gpus_keeps_the_published_batch(path):
+    """Paper, section 4.3: 1.5 hours of audio per update for 95M, 5.5 hours for 330M."""
+    model, gpus = path.stem.split("_")
+    config = OmegaConf.merge(OmegaConf.load(CONFIG / f"mert_{model}.yaml"), OmegaConf.load(path))
+    assert config.distributed_training.distributed_world_size == int(gpus.removesuffix("s").removesuffix("gpu"))
+    (freq,) = config.optimization.update_freq
+    hours = config.distributed_training.distributed_world_size * freq * config.dataset.max_tokens / config.task.sample_rate / 3600
+    assert hours == pytest.approx({"base": 1.5, "large": 5.5}[model], rel=0.04)
+    assert f"+run={path.stem} " in path.read_text() and path.read_text().startswith("# @package _global_\n")
+
+
+def test_there_is_an_overlay_for_each_model_and_size():
+    assert {path.stem for path in CONFIG.glob("run/*.yaml")} == {f"{m}_{n}" for m in ("base", "large") for n in ("1gpu", "8gpus", "64gpus")}

@@ -24,6 +24,9 @@ class MERTCriterionConfig(HubertCriterionConfig):
         default=10.0, metadata={"help": "weight of the mean square of the convolution features (published loss_weights[0])"}
     )
     cqt_weight: float = field(default=1.0, metadata={"help": "weight of the CQT error (published loss_weights[1])"})
+    nan_patience: int = field(
+        default=10, metadata={"help": "updates in a row whose loss or gradient is not finite (each is skipped) before training stops"}
+    )
 
 
 @register_criterion("mert", dataclass=MERTCriterionConfig)
@@ -39,10 +42,12 @@ class MERTCriterion(HubertCriterion):
         log_keys=None,
         features_pen_weight=10.0,
         cqt_weight=1.0,
+        nan_patience=10,
     ):
         super().__init__(task, pred_masked_weight, pred_nomask_weight, loss_weights, log_keys)
         self.features_pen_weight = features_pen_weight
         self.cqt_weight = cqt_weight
+        self.nan_patience = nan_patience
         if loss_weights is not None:
             raise MertError(
                 f"criterion.loss_weights={list(loss_weights)} is positional; set criterion.features_pen_weight and "

@@ -3,11 +3,13 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
+from fairseq import utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
 from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig, HubertPretrainingTask
@@ -20,10 +22,14 @@ from mert_fairseq.data.shard import read_info
 from mert_fairseq.data.target_store import TargetStore, shards_of, store_folder
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE, receptive_field
+from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.models.mert.config import conv_layers_of
+from mert_fairseq.tasks.nonfinite import NonFiniteUpdates
 from mert_fairseq.tasks.throughput import StepClock, Throughput
 
 logger = logging.getLogger(__name__)
+
+SEED_STEP = 1_000_003  # between the seeds of an update's batches; beyond the number of updates
 
 
 @dataclass
@@ -49,6 +55,9 @@ class MERTPretrainingConfig(HubertPretrainingConfig):
                              "unset: a validation that is broken off leaves its loader processes behind)"}
     )
     max_bad_files: int = field(default=0, metadata={"help": "damaged files tolerated (counted and listed) before training stops"})
+    accept_new_order: bool = field(
+        default=False, metadata={"help": "resume although another number of processes changes the global batch and the order of samples"}
+    )
     seed: int = field(default=II("common.seed"), metadata={"help": "seed of crops and batches"})
     conv_feature_layers: Any = field(
         default=II("model.conv_feature_layers"), metadata={"help": "the model's convolution stack, for the number of frames"}
@@ -67,6 +76,8 @@ class MERTPretrainingTask(HubertPretrainingTask):
         # Kept in every checkpoint, so that a model can be built without the labels' folder.
         self.state.add_factory("codebook_sizes", self._read_codebook_sizes)
         self.clock, self.throughput = StepClock(), None
+        self.nonfinite = NonFiniteUpdates(self.state, self._files_of)
+        self.stop_requested, self._batches_begun = False, 0
 
     @property
     def codebook_sizes(self) -> List[int]:
@@ -112,22 +123,48 @@ class MERTPretrainingTask(HubertPretrainingTask):
         epochs = super().get_batch_iterator(dataset, *args, **options)
         return end_with_the_epoch(epochs, self.clock.time_waits) if dataset is self.datasets.get("train") else end_with_the_epoch(epochs)
 
-    def train_step(self, sample, model, criterion, optimizer, *args: Any, **options: Any):
+    def train_step(self, sample, model, criterion, optimizer, update_num: int, **options: Any):
         """fairseq's; the first call measures what the device can do."""
         if self.throughput is None:
             device = next(model.parameters()).device
             dtype = torch.float16 if isinstance(optimizer, AMPOptimizer) else model.matmul_dtype(device)  # common.amp
             self.throughput = Throughput(device, dtype, distributed_utils.get_global_world_size(), self.state)
             self.clock.restart()
-        result = super().train_step(sample, model, criterion, optimizer, *args, **options)
+        self._seed_batch(update_num)
+        loss, sample_size, logging_output = super().train_step(sample, model, criterion, optimizer, update_num, **options)
         self.throughput.note_memory()
-        return result
+        self.nonfinite.note(sample["net_input"]["ids"], loss)
+        logging_output["stop_requested"] = float(interruption.received is not None)  # all processes hear of it at the same update
+        return loss, sample_size, logging_output
+
+    def _seed_batch(self, update_num: int) -> None:
+        """Dropout follows from the batch's place in the update, whichever process computes it: fairseq seeds by the update alone."""
+        place = self._batches_begun * distributed_utils.get_global_world_size() + distributed_utils.get_global_rank()
+        if place:
+            utils.set_torch_seed(self.cfg.seed + update_num + place * SEED_STEP)
+        self._batches_begun += 1
+
+    def begin_update(self) -> None:
+        """Called by the trainer before an update's batches."""
+        self._batches_begun = 0
+        self.nonfinite.begin_update()
+
+    def judge_gradient(self, grad_norm, criterion) -> None:
+        """Called by the trainer before the gradient is applied; may skip the update or end the run."""
+        self.nonfinite.judge(grad_norm, criterion.nan_patience)
+
+    def _files_of(self, batches: Sequence[Sequence[int]]) -> List[str]:
+        dataset = self.datasets["train"]
+        return [dataset.manifest.relative_path(dataset.row_of(int(item))[0]) for ids in batches for item in ids]
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion) -> None:
         """The criterion's metrics, and of training how fast it went."""
         super().reduce_metrics(logging_outputs, criterion)
         if criterion.training and self.throughput is not None:
             self.throughput.log(logging_outputs, self.clock.lap())
+            self.stop_requested |= any(log.get("stop_requested", 0) > 0 for log in logging_outputs)
+            if self.state.skipped_updates:
+                metrics.log_derived("skipped_updates", lambda meters: self.state.skipped_updates)
 
     def begin_epoch(self, epoch: int, model) -> None:
         """Lists the damaged files met so far."""

@@ -107,11 +107,11 @@ def test_positional_weights_are_refused(loss_weights):
 
 
 def test_every_setting_reaches_the_criterion():
-    values = {"pred_masked_weight": 0.5, "pred_nomask_weight": 0.25, "features_pen_weight": 3.0, "cqt_weight": 60.0}
+    values = {"pred_masked_weight": 0.5, "pred_nomask_weight": 0.25, "features_pen_weight": 3.0, "cqt_weight": 60.0, "nan_patience": 3}
     built = MERTCriterion.build_criterion(MERTCriterionConfig(**values), None)
     assert {name: getattr(built, name) for name in values} == values
     defaults = MERTCriterion.build_criterion(MERTCriterionConfig(), None)
-    assert [getattr(defaults, name) for name in values] == [1.0, 0.0, 10.0, 1.0]
+    assert [getattr(defaults, name) for name in values] == [1.0, 0.0, 10.0, 1.0, 10]
     assert {field.name for field in dataclasses.fields(MERTCriterionConfig)} == {*values, "loss_weights", "log_keys", "_name"}
 
 

@@ -1,9 +1,11 @@
 """Lets Hydra find the installed configs; Hydra looks for plugins in the namespace package `hydra_plugins`, where setup.py puts this.
 
+It also has fairseq import common.user_dir before it chooses how to launch, so that the package there has a say in it.
 It must not import mert_fairseq: fairseq does that later, by the path in common.user_dir, and refuses a second copy of the name.
 """
 
 import importlib.util
+import sys
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -22,3 +24,21 @@ class MertSearchPath(SearchPathPlugin):
         folder = Path(next(iter(spec.submodule_search_locations))).resolve()
         search_path.append("mert_fairseq", f"file://{folder / 'config'}")
         OmegaConf.register_new_resolver("mert_fairseq_dir", lambda: str(folder), replace=True)
+        if "fairseq.distributed.utils" in sys.modules:
+            import_user_dir_first(sys.modules["fairseq.distributed.utils"])
+
+
+def import_user_dir_first(distributed_utils) -> None:
+    """Wraps fairseq's call_main, once: the first call imports the user's package, which may put its own in place, and goes on there."""
+    stock = distributed_utils.call_main
+    if stock.__module__ != distributed_utils.__name__:
+        return
+
+    def call_main(cfg, main, **options):
+        from fairseq.utils import import_user_module
+
+        distributed_utils.call_main = stock
+        import_user_module(cfg.common)
+        return distributed_utils.call_main(cfg, main, **options)
+
+    distributed_utils.call_main = call_main

@@ -1,0 +1,97 @@
+"""Starts training: in this process, or in several that it starts and watches."""
+
+import functools
+import logging
+import os
+import signal
+import sys
+from typing import Any, Callable
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+from omegaconf import open_dict
+
+from mert_fairseq.errors import MertError
+from mert_fairseq.launch.cpu import prepare_cpu
+from mert_fairseq.launch.interruption import INTERRUPTED, SIGNALS, interruption
+from mert_fairseq.launch.processes import Processes, find_processes
+
+logger = logging.getLogger(__name__)
+
+
+def launch(stock: Callable) -> Callable:
+    """Takes the place of fairseq's call_main."""
+
+    @functools.wraps(stock)
+    def call_main(cfg, main: Callable, **options: Any) -> None:
+        if cfg.common.tpu or cfg.distributed_training.pipeline_model_parallel:
+            return stock(cfg, main, **options)
+        processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
+        _settle(cfg, processes)
+        train = functools.partial(run, main)
+        if processes.to_start:
+            return _start(cfg, train, processes, options)
+        if processes.init_method is None:
+            return train(cfg, **options)
+        return distributed_utils.distributed_main(processes.device, train, cfg, options)
+
+    return call_main
+
+
+def run(main: Callable, cfg, **options: Any) -> None:
+    """What each process does: listens for signals, and trains."""
+    if _num_gpus(cfg) == 0:
+        prepare_cpu(cfg)
+    interruption.listen()
+    main(cfg, **options)
+
+
+def _num_gpus(cfg) -> int:
+    return 0 if cfg.common.cpu or not torch.cuda.is_available() else torch.cuda.device_count()
+
+
+def _settle(cfg, processes: Processes) -> None:
+    """Writes the answer where fairseq reads it."""
+    settings = cfg.distributed_training
+    with open_dict(cfg):
+        settings.distributed_world_size, settings.distributed_rank = processes.world_size, processes.rank
+        settings.distributed_init_method, settings.device_id = processes.init_method, processes.device
+        settings.distributed_no_spawn = processes.to_start == 0
+        if processes.to_start:
+            settings.distributed_num_procs = processes.to_start
+        if _num_gpus(cfg) == 0:
+            settings.distributed_backend = "gloo"
+        if settings.ddp_backend in ("c10d", "pytorch_ddp") and getattr(cfg.model, "encoder_layerdrop", 0) > 0:
+            settings.find_unused_parameters = True  # a dropped layer's parameters get no gradient
+    if processes.world_size > 1:
+        # Else the first sends it to the others as a pickle, which torch's safe loader refuses there.
+        cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
+        logger.info(f"{processes.world_size} processes train together; they meet at {processes.init_method}")
+
+
+def _start(cfg, train: Callable, processes: Processes, options: dict) -> None:
+    """Starts processes, passes signals on to them, and ends as they do."""
+    cfg.distributed_training.distributed_rank = None  # each finds its own
+    started = torch.multiprocessing.spawn(
+        distributed_utils.distributed_main, (train, cfg, {**options, "start_rank": processes.rank}), processes.to_start, join=False
+    )
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: [_send(process, number) for process in started.processes])
+    try:
+        while not started.join():
+            pass
+    except torch.multiprocessing.ProcessExitedException as error:
+        if error.exit_code == INTERRUPTED:
+            sys.exit(INTERRUPTED)
+        raise
+    except torch.multiprocessing.ProcessRaisedException as error:
+        last = str(error).strip().rsplit("\n", 1)[-1]
+        name, _, message = last.partition(": ")
+        if name == f"{MertError.__module__}.{MertError.__qualname__}":
+            raise MertError(message) from None
+        raise
+
+
+def _send(process, number: int) -> None:
+    if process.is_alive():
+        os.kill(process.pid, number)

@@ -1,0 +1,129 @@
+"""Which checkpoint a run goes on from, and that it goes on with the samples behind those it has seen.
+
+Checkpoints are written under a temporary name and renamed; a machine that dies can leave a part of one all the same. Such a file is
+named, left where it is, and the one before is taken. A run that saved something never starts from nothing unasked.
+"""
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+
+from mert_fairseq.checkpoints import read_checkpoint
+from mert_fairseq.errors import MertError
+
+logger = logging.getLogger(__name__)
+
+MARKER = "last_saved.json"  # beside the checkpoints: that there were some, and up to which update
+NUMBERED = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+
+
+def choose_checkpoint(path: str, save_dir: str) -> str:
+    """The checkpoint to go on from: `path`, or if that is the run's own last one and damaged or gone, the newest whole one.
+
+    Args:
+        path: what fairseq would load; of a first start it does not exist.
+        save_dir: the run's folder of checkpoints.
+
+    Raises:
+        MertError: a file that was asked for is missing, or something was saved here and nothing whole is left.
+    """
+    last, folder = Path(path), Path(save_dir)
+    if last.resolve() != (folder / "checkpoint_last.pt").resolve():
+        if not last.is_file():
+            raise MertError(f"{last}: no such checkpoint; checkpoint.restore_file names one to go on from")
+        return path
+    damaged = []
+    for candidate in _newest_first(last, folder):
+        try:
+            read_checkpoint(str(candidate))
+        except MertError as error:
+            damaged.append(str(error))
+            continue
+        if damaged or candidate != last:
+            said = "; ".join(damaged) or f"{last}: missing"
+            logger.warning(f"{said}; going on from {candidate.name}")
+        return str(candidate)
+    if damaged or (folder / MARKER).exists():
+        reason = "; ".join(damaged) or f"update {_last_saved(folder)} was saved here and no checkpoint is left"
+        raise MertError(f"{folder}: {reason}; put a checkpoint back, or empty the folder to start the run anew")
+    return path
+
+
+def _newest_first(last: Path, folder: Path) -> List[Path]:
+    numbered = {file: NUMBERED.fullmatch(file.name) for file in folder.glob("checkpoint_*.pt")}
+    by_update = sorted((file for file, found in numbered.items() if found), key=lambda file: -int(numbered[file][1]))
+    return [last] * last.exists() + by_update
+
+
+def mark_saved(save_dir: str, num_updates: int) -> None:
+    """Notes that the folder holds a checkpoint."""
+    part = Path(save_dir) / f"{MARKER}.part"
+    part.write_text(json.dumps({"num_updates": num_updates}), encoding="utf-8")
+    part.replace(Path(save_dir) / MARKER)
+
+
+def _last_saved(folder: Path) -> Optional[int]:
+    try:
+        return json.loads((folder / MARKER).read_text(encoding="utf-8"))["num_updates"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def keep_order(position: Dict[str, Any], theirs: Dict[str, Any], ours: Dict[str, Any], accept: bool) -> None:
+    """Turns a position in the epoch from the checkpoint's number of processes to the run's, in place.
+
+    An update takes the next (processes x update_freq) batches of the epoch, whatever their share is, so that the order of samples
+    stays what it was wherever this product does.
+
+    Args:
+        position: fairseq's state of the training iterator; it counts the batches of one process.
+        theirs, ours: configuration of the checkpoint and of the run, as plain containers.
+        accept: take another global batch.
+
+    Raises:
+        MertError: another number of processes changes the global batch, and `accept` is False.
+    """
+    before, now = _processes(theirs), _processes(ours)
+    if before == now:
+        return
+    epoch = position.get("epoch", 1)
+    batches_before, batches_now = before * _update_freq(theirs, epoch), now * _update_freq(ours, epoch)
+    if batches_before != batches_now and not accept:
+        fits = batches_before % now == 0
+        mend = f"set optimization.update_freq=[{batches_before // now}]" if fits else "take another number of processes"
+        raise MertError(
+            f"the checkpoint is of {before} processes and {batches_before} batches per update, this run would take {batches_now}; {mend} "
+            "to keep batch and order of samples, or accept others with task.accept_new_order=true"
+        )
+    position["iterations_in_epoch"] = position.get("iterations_in_epoch", 0) * before // now
+    logger.warning(f"the run continues with {now} processes instead of {before}; an update takes {batches_now} batches")
+
+
+def _processes(cfg: Dict[str, Any]) -> int:
+    return (cfg.get("distributed_training") or {}).get("distributed_world_size") or 1
+
+
+def _update_freq(cfg: Dict[str, Any], epoch: int) -> int:
+    steps = (cfg.get("optimization") or {}).get("update_freq") or [1]
+    return steps[min(epoch, len(steps)) - 1]
+
+
+def agreed(decide: Callable[[], Any]) -> Any:
+    """What the first process decides, in all of them; its refusal too."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not distributed:
+        return decide()
+    answer: List[Any] = [None]
+    if torch.distributed.get_rank() == 0:
+        try:
+            answer = [decide()]
+        except MertError as error:
+            answer = [error]
+    torch.distributed.broadcast_object_list(answer, src=0)
+    if isinstance(answer[0], MertError):
+        raise answer[0]
+    return answer[0]
