@@ -58,11 +58,16 @@ def test_wheel_holds_configs_and_plugin(installed):
     assert (installed / "bin" / "mert").is_file()
 
 
-def test_checkout_that_is_not_installed(corpus, tmp_path):
-    _, *arguments = runs.command(corpus, tmp_path / "run", *ONE_UPDATE)
+PLUGIN = f"sys.path.append('{CHECKOUT}/mert_fairseq/hydra_searchpath')\n"
+WITH_PLUGIN = NOT_INSTALLED.replace("from fairseq_cli", f"{PLUGIN}from fairseq_cli")
+
+
+@pytest.mark.parametrize("program,processes", [(NOT_INSTALLED, 1), (WITH_PLUGIN, 2)])
+def test_checkout_that_is_not_installed(corpus, tmp_path, program, processes):
+    _, *arguments = runs.command(corpus, tmp_path / "run", *ONE_UPDATE, f"distributed_training.distributed_world_size={processes}")
     places = ["--config-dir", "mert_fairseq/config", *arguments, f"common.user_dir={CHECKOUT}/mert_fairseq"]
     result = subprocess.run(
-        [sys.executable, "-P", "-c", NOT_INSTALLED, *places],
+        [sys.executable, "-P", "-c", program, *places],
         capture_output=True, text=True, env=runs.environment(), cwd=CHECKOUT,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]

@@ -18,14 +18,14 @@ class MertSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Called by Hydra before it composes a config."""
+        if "fairseq.distributed.utils" in sys.modules:
+            import_user_dir_first(sys.modules["fairseq.distributed.utils"])
         spec = importlib.util.find_spec("mert_fairseq")
         if spec is None or not spec.submodule_search_locations:
             return
         folder = Path(next(iter(spec.submodule_search_locations))).resolve()
         search_path.append("mert_fairseq", f"file://{folder / 'config'}")
         OmegaConf.register_new_resolver("mert_fairseq_dir", lambda: str(folder), replace=True)
-        if "fairseq.distributed.utils" in sys.modules:
-            import_user_dir_first(sys.modules["fairseq.distributed.utils"])
 
 
 def import_user_dir_first(distributed_utils) -> None:
