@@ -1,4 +1,4 @@
-# make demo: everything end to end; make test: lint and tests. Both set up .venv first; nothing is installed outside it.
+# make demo: everything end to end; make test: lint and tests; make test-slurm: tests on a real Slurm, started for them. All set up .venv first; nothing is installed outside it.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ MUSIC ?=
 TORCH_INDEX ?=
 DEMO_DIR ?=
 
-.PHONY: setup demo test lint check benchmark clean
+.PHONY: setup demo test test-slurm lint check benchmark clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -46,6 +46,9 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-slurm: setup
+	$(BIN)/python -m pytest tests/cluster
 
 check: test
 

@@ -36,6 +36,8 @@ from mert_fairseq.launch.start import launch
 from mert_fairseq.resume import agreed, choose_checkpoint, keep_order, mark_saved
 from mert_fairseq.tasks.nonfinite import guarded
 
+logger = logging.getLogger(__name__)
+
 
 def _name_wrong_keys(merge):
     """Wraps fairseq's merge of a config group with its data class."""
@@ -101,6 +103,19 @@ def _stop_when_asked(validate_and_save):
     return save_and_stop
 
 
+def _end_when_done(train):
+    """Wraps fairseq's epoch of training: it looks at max_update behind an update, and would give a finished run one more."""
+
+    @functools.wraps(train)
+    def train_epoch(cfg, trainer, task, epoch_itr):
+        if trainer.get_num_updates() < (cfg.optimization.max_update or float("inf")):
+            return train(cfg, trainer, task, epoch_itr)
+        logger.info(f"update {trainer.get_num_updates()} of optimization.max_update={cfg.optimization.max_update}: nothing left to train")
+        return [None], True
+
+    return train_epoch
+
+
 def _judge_gradient(clip):
     """Wraps the trainer's look at the gradient, all processes' sum."""
 
@@ -142,5 +157,6 @@ Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)
 Trainer.save_checkpoint = _mark(Trainer.save_checkpoint)
 Trainer.clip_grad_norm = _judge_gradient(Trainer.clip_grad_norm)
 Trainer.train_step = guarded(Trainer.train_step)
+fairseq_cli.train.train = _end_when_done(fairseq_cli.train.train)
 fairseq_cli.train.validate_and_save = _stop_when_asked(fairseq_cli.train.validate_and_save)
 distributed_utils.call_main = launch(distributed_utils.call_main)

@@ -34,14 +34,15 @@ class Interruption:
     def hand_on(self) -> None:
         """Lets the handler of before have its signal; exits with INTERRUPTED where there was none, or another process was signalled."""
         before = self._before.get(self.received)
-        self._stop_listening()
+        self.end()
         if callable(before):
             os.kill(os.getpid(), self.received)
         sys.exit(INTERRUPTED)
 
-    def _stop_listening(self) -> None:
+    def end(self) -> None:
+        """Training is over: handlers of before get their signals again, and where there were none a late signal changes nothing."""
         for number, handler in self._before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            signal.signal(number, handler if callable(handler) else signal.SIG_IGN)
         self._before.clear()
 
     def _note(self, number: int, frame: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any, Callable
 
 import torch
 from fairseq.distributed import utils as distributed_utils
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import open_dict
 
 from mert_fairseq.errors import MertError
@@ -18,6 +20,8 @@ from mert_fairseq.launch.processes import Processes, find_processes
 
 logger = logging.getLogger(__name__)
 
+ACCIDENT = 70  # exit code (EX_SOFTWARE): training broke off by no fault of the input
+
 
 def launch(stock: Callable) -> Callable:
     """Takes the place of fairseq's call_main."""
@@ -26,23 +30,38 @@ def launch(stock: Callable) -> Callable:
     def call_main(cfg, main: Callable, **options: Any) -> None:
         if cfg.common.tpu or cfg.distributed_training.pipeline_model_parallel:
             return stock(cfg, main, **options)
-        processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
-        _settle(cfg, processes)
-        train = functools.partial(run, main)
-        if processes.to_start:
-            return _start(cfg, train, processes, options)
-        if processes.init_method is None:
-            return train(cfg, **options)
-        return distributed_utils.distributed_main(processes.device, train, cfg, options)
+        try:
+            _launch(cfg, main, options)
+        except HydraException:
+            raise  # a fault of the input: one line, exit code 1
+        except Exception:
+            if not HydraConfig.initialized() or "SUBMITIT_EXECUTOR" in os.environ:
+                raise  # a caller that wants to know
+            logger.exception("training broke off; the same command goes on from the last checkpoint")
+            sys.exit(ACCIDENT)
 
     return call_main
 
 
+def _launch(cfg, main: Callable, options: dict) -> None:
+    interruption.listen()
+    processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
+    _settle(cfg, processes)
+    train = functools.partial(run, main)
+    if processes.to_start:
+        _start(cfg, train, processes, options)
+    elif processes.init_method is None:
+        train(cfg, **options)
+    else:
+        distributed_utils.distributed_main(processes.device, train, cfg, options)
+    interruption.end()
+
+
 def run(main: Callable, cfg, **options: Any) -> None:
     """What each process does: listens for signals, and trains."""
+    interruption.listen()
     if _num_gpus(cfg) == 0:
         prepare_cpu(cfg)
-    interruption.listen()
     main(cfg, **options)
 
 
@@ -82,6 +101,7 @@ def _start(cfg, train: Callable, processes: Processes, options: dict) -> None:
             pass
     except torch.multiprocessing.ProcessExitedException as error:
         if error.exit_code == INTERRUPTED:
+            interruption.end()
             sys.exit(INTERRUPTED)
         raise
     except torch.multiprocessing.ProcessRaisedException as error:

@@ -12,6 +12,7 @@ import soundfile
 import training_runs as runs
 
 from mert_fairseq.launch.interruption import INTERRUPTED
+from mert_fairseq.launch.start import ACCIDENT
 from mert_fairseq.report.run_log import LOG_NAME, read_run_log
 
 # 36 crops, 2 a batch, 2 batches an update: 9 updates per epoch.
@@ -68,6 +69,27 @@ def test_a_signal_saves_and_the_same_command_goes_on(corpus, undisturbed, tmp_pa
     assert result.returncode == 0, result.stderr[-2000:]
     assert f"@ {stopped} updates" in (run_dir / LOG_NAME).read_text(encoding="utf-8")  # nothing was computed twice
     assert numbers(run_dir) == numbers(undisturbed)
+
+
+def test_a_finished_run_is_not_trained_any_further(corpus, undisturbed, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(undisturbed, run_dir)
+    before = (run_dir / "checkpoints" / "checkpoint_last.pt").read_bytes()
+    result = runs.train(corpus, run_dir, *SETTINGS, *ONE)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "update 14 of optimization.max_update=14: nothing left to train" in (run_dir / LOG_NAME).read_text(encoding="utf-8")
+    assert numbers(run_dir) == numbers(undisturbed) and (run_dir / "checkpoints" / "checkpoint_last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("processes,code", [(ONE, 128 + signal.SIGKILL), (TWO, ACCIDENT)], ids=["one process", "one of two"])
+def test_an_accident_has_an_exit_code_of_its_own(corpus, tmp_path, processes, code):
+    def kill_the_last(pid, number):
+        children = [int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+        trainers = [child for child in children if b"spawn_main" in open(f"/proc/{child}/cmdline", "rb").read()]
+        os.kill(trainers[-1] if trainers else pid, number)
+
+    found = train_and_signal(corpus, tmp_path / "run", signal.SIGKILL, kill_the_last, *SETTINGS, *processes, "dataset.num_workers=0")
+    assert found % 256 == code or found == -signal.SIGKILL and code == 128 + signal.SIGKILL
 
 
 def test_two_processes_are_one_and_resume_as_one(corpus, undisturbed, tmp_path):

@@ -90,3 +90,14 @@ def test_forked_children_outlive_others_signals_and_die_of_their_parents():
 def test_exit_code_is_no_other_end():
     assert INTERRUPTED not in (0, 1, 2, 130) and INTERRUPTED < 128 and os.EX_SOFTWARE != INTERRUPTED
     assert {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2} == set(SIGNALS)
+
+
+def test_once_training_is_over_a_late_signal_changes_nothing():
+    result = run("""
+        signal.signal(signal.SIGUSR1, lambda *_: print("theirs", flush=True))
+        interruption.listen()
+        interruption.end()
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+    """)
+    assert (result.returncode, result.stdout) == (0, "theirs\n")

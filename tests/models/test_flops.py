@@ -14,7 +14,7 @@ SIZES = [60, 28]
 
 @pytest.mark.parametrize("changes", [{}, {"feature_grad_mult": 0.0}, {"untie_final_proj": False}, {"audio_cqt_loss_m": False}])
 def test_counts_what_torch_counts(changes):
-    """To 2 %: torch also sees the rows at a clip's end that are cut off, and not the Fourier transforms."""
+    """To 3 %: torch also sees the rows at a clip's end that are cut off and what is computed again, and not the Fourier transforms."""
     torch.manual_seed(0)
     # One group: so wide that the position convolution is a direct one; torch counts its weight's gradient once per group.
     config = tiny_config(conv_pos_groups=1, **{"feature_grad_mult": 1.0, **changes})
@@ -28,7 +28,7 @@ def test_counts_what_torch_counts(changes):
     with FlopCounterMode(display=False, custom_mapping=onednn) as counter:
         loss, _, logged = criterion(model, sample)
         loss.backward()
-    assert logged["flops"] == pytest.approx(counter.get_total_flops(), rel=0.02)
+    assert logged["flops"] == pytest.approx(counter.get_total_flops(), rel=0.03)
     assert logged["num_samples"] == 72_000
 
 

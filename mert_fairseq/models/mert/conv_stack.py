@@ -3,10 +3,11 @@
 A convolution of kernel k and stride s over rows of C channels reads, for each output row, one block of s rows and the beginning of
 the blocks after it: ceil(k / s) products of views [rows, s * C] with slices of the weight, no copy. A clip's rows are rounded up so
 that all strides divide them; rows behind its last whole window are made of padding and of the next clip, feed only rows of that
-kind, and are cut off at the end. Each layer keeps its input before the GELU alone and computes the GELU again in the backward pass.
+kind, and are cut off at the end. Each layer keeps its input before the GELU alone and computes the GELU again in the backward pass; the
+first layer's output, half of the stack's memory and little work, is computed again as a whole.
 """
 
-from typing import Iterator, List, Tuple
+from typing import Callable, Iterator, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +34,10 @@ class ConvStack(ConvFeatureExtractionModel):
         rows = -(-num_samples // self._samples_per_frame()) * self._samples_per_frame() // stride
         windows = F.pad(x, (0, (rows - 1) * stride + kernel - num_samples)).unfold(1, kernel, stride)
         conv, _, norm, _ = self.conv_layers[0]
-        x = normalised_conv(windows, conv.weight[:, 0], norm, num_conv_frames(num_samples, self.spec[:1]))
+        x, again = normalised_conv(windows, conv.weight[:, 0], norm, num_conv_frames(num_samples, self.spec[:1]))
         x = x.view(num_clips * rows, -1)
         for (conv, *_), (_, _, stride) in later:
-            x = GeluConv.apply(x, conv.weight.permute(2, 1, 0).to(x.dtype), stride)
+            x, again = GeluConv.apply(x, conv.weight.permute(2, 1, 0).to(x.dtype), stride, again), None
         return F.gelu(x.view(num_clips, -1, x.size(-1))[:, : num_conv_frames(num_samples, self.spec)]).transpose(1, 2)
 
     def _samples_per_frame(self) -> int:
@@ -46,7 +47,7 @@ class ConvStack(ConvFeatureExtractionModel):
         return samples
 
 
-def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_valid: int) -> Tensor:
+def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_valid: int) -> Tuple[Tensor, Callable[[], Tensor]]:
     """First layer and its group norm (one channel per group) as one product.
 
     Mean and variance of each output channel over time follow from those of the k samples in a window, so the norm is a factor on the
@@ -59,7 +60,7 @@ def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_val
         num_valid: rows of each clip that are not padding; the others do not count.
 
     Returns:
-        [B, R, C], in autocast's dtype where that is on.
+        [B, R, C], in autocast's dtype where that is on; and what computes the same again.
     """
     device = windows.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else windows.dtype
@@ -70,7 +71,9 @@ def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_val
         covariance = centred[:, :num_valid].transpose(1, 2) @ centred[:, :num_valid] / num_valid  # [B, k, k]
         variance = ((weight @ covariance) * weight).sum(-1)  # [B, C]
         scaled = weight * (norm.weight * torch.rsqrt(variance + norm.eps)).unsqueeze(-1)
-        return torch.baddbmm(norm.bias.to(dtype), centred.to(dtype), scaled.transpose(1, 2).to(dtype))
+        factors = norm.bias.to(dtype), centred.to(dtype), scaled.transpose(1, 2).to(dtype)
+        constants = [factor.detach() for factor in factors]
+        return torch.baddbmm(*factors), lambda: torch.baddbmm(*constants)
 
 
 class GeluConv(torch.autograd.Function):
@@ -80,8 +83,8 @@ class GeluConv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        """A window that runs over the end sees zeros there."""
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int, again: Optional[Callable[[], Tensor]] = None) -> Tensor:
+        """A window that runs over the end sees zeros there. Of an x that `again` computes, the widest of all, nothing is kept."""
         parts, blocks = _split(weight, stride), x.view(-1, stride * x.size(1))
         out = x.new_empty(len(blocks), weight.size(-1))
         for first, last in _chunks(blocks):
@@ -91,8 +94,8 @@ class GeluConv(torch.autograd.Function):
                 seen = active[ahead : ahead + last - first, : len(part)]
                 own[: len(seen)] += product(seen, part)
             out[first:last] = own
-        ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.written_over = stride, False
+        ctx.save_for_backward(None if again else x, weight)
+        ctx.stride, ctx.again, ctx.written_over = stride, again, False
         return out
 
     @staticmethod
@@ -102,6 +105,7 @@ class GeluConv(torch.autograd.Function):
             raise RuntimeError("the convolution stack can be differentiated once; run forward again")
         ctx.written_over = True
         x, weight = ctx.saved_tensors
+        x = ctx.again().flatten(0, -2) if ctx.again else x
         parts, blocks = _split(weight, ctx.stride), x.view(-1, ctx.stride * x.size(1))
         # Sums over chunks are kept in float32 at least: in bfloat16 each would be rounded.
         grad_parts = [torch.zeros_like(part, dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts]
@@ -118,7 +122,7 @@ class GeluConv(torch.autograd.Function):
                     grad_part += seen.t() @ reached
                 wanted += product(reached, part.t())
             torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=blocks[first:last])
-        return x, torch.cat(grad_parts).view_as(weight).to(weight.dtype), None
+        return x, torch.cat(grad_parts).view_as(weight).to(weight.dtype), None, None
 
 
 def _chunks(blocks: Tensor) -> Iterator[Tuple[int, int]]:
