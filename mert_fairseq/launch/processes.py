@@ -12,7 +12,7 @@ from typing import Mapping, Optional
 from mert_fairseq.errors import MertError
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-PORTS = range(10_000, 60_000)  # of the rendezvous, as in fairseq
+PORTS = range(10_000, 32_000)  # of the rendezvous; above, a system takes ports for outgoing connections
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ def _port(cfg, environ: Mapping[str, str]) -> int:
     if cfg.distributed_port > 0:
         return cfg.distributed_port
     if "SLURM_STEP_ID" in environ:
-        return random.Random(f"{environ['SLURM_JOB_ID']}.{environ['SLURM_STEP_ID']}").choice(PORTS)
+        start = environ.get("SLURM_RESTART_COUNT", "0")  # what the start before listened at may not be free yet
+        return random.Random(f"{environ['SLURM_JOB_ID']}.{environ['SLURM_STEP_ID']}.{start}").choice(PORTS)
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]

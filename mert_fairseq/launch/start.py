@@ -60,6 +60,8 @@ def _launch(cfg, main: Callable, options: dict) -> None:
 def run(main: Callable, cfg, **options: Any) -> None:
     """What each process does: listens for signals, and trains."""
     interruption.listen()
+    # A process that was spawned would spawn its loader processes too, which takes seconds an epoch and copies the targets.
+    torch.multiprocessing.set_start_method("fork", force=True)
     if _num_gpus(cfg) == 0:
         prepare_cpu(cfg)
     main(cfg, **options)

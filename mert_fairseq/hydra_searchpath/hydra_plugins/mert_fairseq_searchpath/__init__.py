@@ -10,11 +10,12 @@ from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra_plugins.mert_fairseq_searchpath.swept_overrides import SweptOverrides
 from omegaconf import OmegaConf
 
 
 class MertSearchPath(SearchPathPlugin):
-    """Adds the package's config folder, and the resolver ${mert_fairseq_dir:} for common.user_dir."""
+    """Adds the package's config folder, and the resolvers ${mert_fairseq_dir:}, for common.user_dir, and ${mert_swept:...}."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Called by Hydra before it composes a config."""
@@ -25,7 +26,28 @@ class MertSearchPath(SearchPathPlugin):
             return
         folder = Path(next(iter(spec.submodule_search_locations))).resolve()
         search_path.append("mert_fairseq", f"file://{folder / 'config'}")
-        OmegaConf.register_new_resolver("mert_fairseq_dir", lambda: str(folder), replace=True)
+        OmegaConf.register_new_resolver("mert_fairseq_dir", PackageFolder(str(folder)), replace=True)
+        OmegaConf.register_new_resolver("mert_swept", SweptOverrides(sys.argv[1:]), replace=True)
+
+
+class PackageFolder:
+    """Resolver of ${mert_fairseq_dir:}. Hydra's launchers send it to their jobs, where nothing else of this module is called."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def __call__(self) -> str:
+        return self.folder
+
+    def __reduce__(self):
+        return _in_a_job, (self.folder,)
+
+
+def _in_a_job(folder: str) -> PackageFolder:
+    from fairseq.distributed import utils as distributed_utils
+
+    import_user_dir_first(distributed_utils)
+    return PackageFolder(folder)
 
 
 def import_user_dir_first(distributed_utils) -> None:
