@@ -9,7 +9,7 @@ MUSIC ?=
 TORCH_INDEX ?=
 DEMO_DIR ?=
 
-.PHONY: setup demo test test-slurm lint check benchmark clean
+.PHONY: setup demo test test-slurm test-page lint check benchmark clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -48,7 +48,11 @@ test: lint
 	$(BIN)/python -m pytest
 
 test-slurm: setup
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest tests/cluster --ignore=tests/cluster/test_laptop_to_cluster.py
+
+# Every command of examples/laptop_to_cluster.md.
+test-page: setup
+	$(BIN)/python -m pytest tests/cluster/test_laptop_to_cluster.py
 
 check: test
 

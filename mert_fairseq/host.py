@@ -25,7 +25,7 @@ from fairseq.dataclass import utils as dataclass_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mert_fairseq.allocator import keep_freed_memory
@@ -33,7 +33,7 @@ from mert_fairseq.checkpoints import check_resumable
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.launch.start import launch
-from mert_fairseq.resume import agreed, choose_checkpoint, keep_order, mark_saved
+from mert_fairseq.resume import agreed, begins_elsewhere, check_seen_by_all, choose_checkpoint, has_own_checkpoints, keep_order, mark_saved
 from mert_fairseq.tasks.nonfinite import guarded
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ def _resume(load):
     @functools.wraps(load)
     def load_checkpoint(self, filename, *args, **kwargs):
         filename = agreed(lambda: choose_checkpoint(filename, self.cfg.checkpoint.save_dir))
+        check_seen_by_all(filename)
         if not os.path.isfile(filename):
             return load(self, filename, *args, **kwargs)
         cfg = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True) if OmegaConf.is_config(self.cfg) else {}
@@ -74,13 +75,28 @@ def _resume(load):
     return load_checkpoint
 
 
+def _own_first(load):
+    """Wraps the choice of where a run begins: what it begins from is for its first start, after that its own checkpoints count."""
+
+    @functools.wraps(load)
+    def load_checkpoint(cfg, trainer, **kwargs):
+        if agreed(lambda: begins_elsewhere(cfg) and has_own_checkpoints(cfg.save_dir)):
+            logger.warning(f"going on from the run's own checkpoints in {cfg.save_dir}; what it began from is not loaded again")
+            with open_dict(cfg):
+                cfg.restore_file, cfg.finetune_from_model, cfg.continue_once = "checkpoint_last.pt", None, None
+                cfg.reset_optimizer = cfg.reset_lr_scheduler = cfg.reset_meters = cfg.reset_dataloader = False
+        return load(cfg, trainer, **kwargs)
+
+    return load_checkpoint
+
+
 def _mark(save):
     """Wraps the trainer's saving."""
 
     @functools.wraps(save)
     def save_checkpoint(self, filename, extra_state):
         path = save(self, filename, extra_state)
-        if self.is_data_parallel_master:
+        if self.is_data_parallel_master and os.path.basename(filename).startswith("checkpoint"):  # not crash.pt
             mark_saved(os.path.dirname(filename), self.get_num_updates())
         return path
 
@@ -124,6 +140,10 @@ def _judge_gradient(clip):
         judged = hasattr(self.task, "judge_gradient") and not self.cfg.common.amp  # AMP's scaler judges by itself
         try:
             norm = clip(self, clip_norm)
+        except OverflowError:  # half precision: the loss scale is too large, or the loss is no number
+            if judged and self.task.nonfinite.any_bad_loss():
+                self.task.judge_gradient(float("nan"), self.get_criterion())
+            raise
         except FloatingPointError as error:  # half precision at its smallest loss scale
             if not judged:
                 raise
@@ -142,6 +162,8 @@ def _copy_whole(copy):
     def copy_then_rename(source, target, overwrite=False):
         if not copy(source, f"{target}.part", overwrite=True):
             return False
+        with open(f"{target}.part", "rb") as written:
+            os.fsync(written.fileno())
         os.replace(f"{target}.part", target)
         return True
 
@@ -153,6 +175,7 @@ if not torch.cuda.is_available():
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
 PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
+checkpoint_utils.load_checkpoint = _own_first(checkpoint_utils.load_checkpoint)
 Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)
 Trainer.save_checkpoint = _mark(Trainer.save_checkpoint)
 Trainer.clip_grad_norm = _judge_gradient(Trainer.clip_grad_norm)

@@ -6,6 +6,7 @@ named, left where it is, and the one before is taken. A run that saved something
 
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
@@ -18,6 +19,7 @@ from mert_fairseq.errors import MertError
 logger = logging.getLogger(__name__)
 
 MARKER = "last_saved.json"  # beside the checkpoints: that there were some, and up to which update
+SAVED_FILE = "MERT_LAST_SAVED"  # environment: a copy of it
 NUMBERED = re.compile(r"checkpoint_\d+_(\d+)\.pt")
 
 
@@ -59,11 +61,32 @@ def _newest_first(last: Path, folder: Path) -> List[Path]:
     return [last] * last.exists() + by_update
 
 
+def begins_elsewhere(cfg) -> bool:
+    """Whether fairseq's checkpoint settings name something to begin from that is not the run's own.
+
+    An own earlier checkpoint (restore_file in save_dir) is a step back that the user wants once: not again when Slurm restarts the job.
+    """
+    if cfg.finetune_from_model or getattr(cfg, "continue_once", None):
+        return True
+    if cfg.restore_file == "checkpoint_last.pt":
+        return False
+    own = Path(cfg.restore_file).resolve().parent == Path(cfg.save_dir).resolve()
+    return not own or int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+
+
+def has_own_checkpoints(save_dir: str) -> bool:
+    """Whether the run has saved something."""
+    folder = Path(save_dir)
+    return (folder / MARKER).exists() or bool(_newest_first(folder / "checkpoint_last.pt", folder))
+
+
 def mark_saved(save_dir: str, num_updates: int) -> None:
-    """Notes that the folder holds a checkpoint."""
-    part = Path(save_dir) / f"{MARKER}.part"
-    part.write_text(json.dumps({"num_updates": num_updates}), encoding="utf-8")
-    part.replace(Path(save_dir) / MARKER)
+    """Notes that the folder holds a checkpoint; also in the file that a batch script names, which knows of no folder."""
+    for marker in (Path(save_dir) / MARKER, os.environ.get(SAVED_FILE)):
+        if marker:
+            part = Path(f"{marker}.part")
+            part.write_text(json.dumps({"num_updates": num_updates}), encoding="utf-8")
+            part.replace(marker)
 
 
 def _last_saved(folder: Path) -> Optional[int]:
@@ -110,6 +133,19 @@ def _processes(cfg: Dict[str, Any]) -> int:
 def _update_freq(cfg: Dict[str, Any], epoch: int) -> int:
     steps = (cfg.get("optimization") or {}).get("update_freq") or [1]
     return steps[min(epoch, len(steps)) - 1]
+
+
+def check_seen_by_all(path: str) -> None:
+    """Refuses a checkpoint that not all processes see alike, as on disks of the nodes' own: they would train different models."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    seen: List[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(seen, os.path.getsize(path) if os.path.isfile(path) else None)
+    if len(set(seen)) > 1:
+        raise MertError(
+            f"{path}: not the same to all processes (bytes seen by each: {seen}); checkpoint.save_dir must lie on a file system that all "
+            "nodes share"
+        )
 
 
 def agreed(decide: Callable[[], Any]) -> Any:

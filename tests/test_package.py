@@ -32,7 +32,7 @@ ALLOWED = {
     "tasks": BASE | {"data", "launch.interruption", "models.mert.config"},
     "report": BELOW,
     "probe": BELOW,
-    "export": BELOW,
+    "export": BELOW | {"report.run_log"},
     "cli": BELOW | {"allocator", "report", "probe", "export"},
     "hydra_searchpath": set(),
     "": {"host", "criterions", "models", "tasks"},

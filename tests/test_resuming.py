@@ -1,10 +1,21 @@
 """Choosing a checkpoint, and keeping the order of samples where the number of processes changes."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.resume import MARKER, agreed, choose_checkpoint, keep_order, mark_saved
+from mert_fairseq.resume import (
+    MARKER,
+    SAVED_FILE,
+    agreed,
+    begins_elsewhere,
+    choose_checkpoint,
+    has_own_checkpoints,
+    keep_order,
+    mark_saved,
+)
 
 
 def save(path):
@@ -68,6 +79,31 @@ def test_one_that_is_named_is_taken_or_missed(folder, tmp_path):
     assert choose_checkpoint(other, str(folder)) == other
     with pytest.raises(MertError, match="nowhere.pt: no such checkpoint"):
         choose_checkpoint(str(tmp_path / "nowhere.pt"), str(folder))
+
+
+@pytest.mark.parametrize(
+    "changes,restarts,wanted",
+    [
+        ({}, 0, False),
+        ({"restore_file": "/elsewhere/checkpoint_last.pt"}, 0, True),
+        ({"finetune_from_model": "/elsewhere/model.pt"}, 0, True),
+        ({"continue_once": "/elsewhere/model.pt"}, 0, True),
+        ({"restore_file": "OWN/checkpoint_1_90.pt"}, 0, False),  # a step back that the user wants
+        ({"restore_file": "OWN/checkpoint_1_90.pt"}, 1, True),  # but once
+    ],
+)
+def test_what_a_run_begins_from_is_for_its_first_start(folder, monkeypatch, changes, restarts, wanted):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
+    defaults = {"restore_file": "checkpoint_last.pt", "finetune_from_model": None, "continue_once": None, "save_dir": str(folder)}
+    changes = {key: value.replace("OWN", str(folder)) for key, value in changes.items()}
+    assert begins_elsewhere(SimpleNamespace(**{**defaults, **changes})) == wanted
+    assert has_own_checkpoints(str(folder)) and not has_own_checkpoints(str(folder / "new"))
+
+
+def test_what_was_saved_is_told_where_a_batch_script_looks(tmp_path, monkeypatch):
+    monkeypatch.setenv(SAVED_FILE, str(tmp_path / "told"))
+    mark_saved(str(tmp_path), 7)
+    assert (tmp_path / "told").read_text() == (tmp_path / MARKER).read_text() == '{"num_updates": 7}'
 
 
 def config(processes, *update_freq):

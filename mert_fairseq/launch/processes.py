@@ -66,6 +66,8 @@ def find_processes(cfg, num_gpus: int, environ: Mapping[str, str]) -> Processes:
 def _as_told(cfg, num_gpus: int) -> Processes:
     """distributed_init_method is given: so are rank and world size."""
     world, rank = cfg.distributed_world_size, cfg.distributed_rank or 0
+    if not 0 <= rank < world:
+        raise MertError(f"distributed_training.distributed_rank={rank}: need 0 to {world - 1} with distributed_world_size={world}")
     if cfg.distributed_no_spawn:
         return Processes(world, rank, device=cfg.device_id, init_method=cfg.distributed_init_method)
     to_start = min(num_gpus or world, world - rank)

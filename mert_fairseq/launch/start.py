@@ -45,6 +45,7 @@ def launch(stock: Callable) -> Callable:
 
 def _launch(cfg, main: Callable, options: dict) -> None:
     interruption.listen()
+    _check_device(cfg)
     processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
     _settle(cfg, processes)
     train = functools.partial(run, main)
@@ -69,6 +70,19 @@ def run(main: Callable, cfg, **options: Any) -> None:
 
 def _num_gpus(cfg) -> int:
     return 0 if cfg.common.cpu or not torch.cuda.is_available() else torch.cuda.device_count()
+
+
+def _check_device(cfg) -> None:
+    """Training meant for a GPU does not go to the CPU in silence."""
+    if cfg.common.cpu or torch.cuda.is_available():
+        return
+    given = os.environ.get("SLURM_STEP_GPUS") or os.environ.get("SLURM_GPUS_ON_NODE") or os.environ.get("SLURM_JOB_GPUS")
+    if given and given != "0":
+        raise MertError(
+            f"this job was given GPUs ({given}), but torch {torch.__version__} sees none: look at the node's driver (nvidia-smi) and "
+            "install a torch with CUDA; or train on the CPU with common.cpu=true"
+        )
+    logger.warning("no GPU is seen: training on the CPU; common.cpu=true says that this is meant")
 
 
 def _settle(cfg, processes: Processes) -> None:

@@ -131,7 +131,13 @@ class MERTPretrainingTask(HubertPretrainingTask):
             self.throughput = Throughput(device, dtype, distributed_utils.get_global_world_size(), self.state)
             self.clock.restart()
         self._seed_batch(update_num)
-        loss, sample_size, logging_output = super().train_step(sample, model, criterion, optimizer, update_num, **options)
+        try:
+            loss, sample_size, logging_output = super().train_step(sample, model, criterion, optimizer, update_num, **options)
+        except torch.OutOfMemoryError as error:  # fairseq would leave the batch out, for ever where all are as large
+            raise MertError(
+                f"out of GPU memory with a batch of {sample['net_input']['source'].numel()} samples ({str(error).splitlines()[0]}); lower "
+                "dataset.max_tokens and raise optimization.update_freq in its place"
+            ) from None
         self.throughput.note_memory()
         self.nonfinite.note(sample["net_input"]["ids"], loss)
         logging_output["stop_requested"] = float(interruption.received is not None)  # all processes hear of it at the same update

@@ -59,12 +59,28 @@ class NonFiniteUpdates:
         logger.warning(said)
         raise SkippedUpdate(said)
 
+    def any_bad_loss(self) -> bool:
+        """Whether a loss of the update is not finite, in any process; all ask at once."""
+        return any(_of_all_processes(bool(self._bad())))
+
+    def _bad(self) -> List[Sequence[int]]:
+        return [ids for ids, loss in self._batches if not torch.isfinite(loss).all()]
+
     def culprits(self) -> str:
-        """The files of those batches whose loss is not finite, else of all."""
-        bad = [ids for ids, loss in self._batches if not torch.isfinite(loss).all()]
+        """The files of those batches whose loss is not finite, else of all, in all processes; all ask at once."""
+        bad = sum(_of_all_processes(self._files_of(self._bad())), [])
         if bad:
-            return f"files: {_listed(self._files_of(bad))}"
-        return f"this process's losses are finite; its files: {_listed(self._files_of([ids for ids, _ in self._batches]))}"
+            return f"files: {_listed(bad)}"
+        seen = sum(_of_all_processes(self._files_of([ids for ids, _ in self._batches])), [])
+        return f"all losses are finite; files: {_listed(seen)}"
+
+
+def _of_all_processes(value: Any) -> List[Any]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    values: List[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def _listed(files: List[str]) -> str:

@@ -9,8 +9,10 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import torch
 import training_runs as runs
 
+from mert_fairseq.checkpoints import read_checkpoint
 from mert_fairseq.launch.interruption import INTERRUPTED
 from mert_fairseq.launch.start import ACCIDENT
 from mert_fairseq.report.run_log import LOG_NAME, read_run_log
@@ -113,6 +115,34 @@ def test_a_new_order_is_taken_where_it_is_accepted(corpus, undisturbed, tmp_path
     result = runs.train(corpus, run_dir, *SETTINGS, *TWO, *changes, "checkpoint.restore_file=checkpoint_last.pt")
     assert result.returncode == 0, result.stderr[-2000:]
     assert max(read_run_log(run_dir).train) == 16
+
+
+def test_a_restart_goes_on_from_its_own_checkpoints(corpus, undisturbed, tmp_path):
+    """Not again from what the run began with."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(undisturbed, run_dir)
+    begin = f"checkpoint.restore_file={undisturbed}/checkpoints/checkpoint_1_8.pt"
+    result = runs.train(corpus, run_dir, *SETTINGS, *ONE, begin, "optimization.max_update=15")
+    assert result.returncode == 0, result.stderr[-2000:]
+    log = (run_dir / LOG_NAME).read_text(encoding="utf-8")
+    assert "going on from the run's own checkpoints" in log and "@ 14 updates" in log
+
+
+def test_two_processes_of_two_batches_are_one_of_four(corpus, tmp_path):
+    settings = ("optimization.max_update=5", "model.dropout=0.1", "dataset.num_workers=0", "dataset.disable_validation=true")
+    for name, changes in (("one", ("optimization.update_freq=[4]",)), ("two", (*TWO, "optimization.update_freq=[2]"))):
+        result = runs.train(corpus, tmp_path / name, *settings, *changes)
+        assert result.returncode == 0, result.stderr[-2000:]
+    ours, theirs = (read_checkpoint(str(tmp_path / name / "checkpoints" / "checkpoint_last.pt"))["model"] for name in ("one", "two"))
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=1e-4, atol=2e-5)
+
+
+def test_gpus_that_are_not_seen_are_not_replaced_by_a_cpu_in_silence(corpus, tmp_path):
+    environment = runs.environment(SLURM_JOB_GPUS="0,1")
+    command = runs.command(corpus, tmp_path / "run", "common.cpu=false", "optimization.max_update=1")
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert result.returncode == 1 and "this job was given GPUs (0,1), but torch" in result.stderr and "common.cpu=true" in result.stderr
 
 
 def cut(path):

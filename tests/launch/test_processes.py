@@ -89,6 +89,7 @@ def test_what_is_told_is_done():
     "changes,num_gpus,environ,message",
     [
         ({"distributed_world_size": 0}, 0, {}, "distributed_world_size=0: nothing would be trained"),
+        ({"distributed_init_method": "tcp://a:1", "distributed_rank": 2}, 0, {}, "distributed_rank=2: need 0 to 0"),
         ({"distributed_world_size": 3}, 2, {}, "offers 2 GPUs; take at most 2"),
         ({"distributed_world_size": 4}, 0, TORCHRUN, "world_size=4, but torchrun started processes for 8"),
         ({"distributed_world_size": 3}, 0, STEP, "world_size=3, but srun started processes for 4"),

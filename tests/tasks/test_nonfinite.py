@@ -48,7 +48,7 @@ def test_the_files_of_the_bad_batch_are_named():
     assert updates.culprits() == "files: 3.flac, 4.flac"
     updates.begin_update()
     updates.note([5], FINE)
-    assert updates.culprits() == "this process's losses are finite; its files: 5.flac"
+    assert updates.culprits() == "all losses are finite; files: 5.flac"
 
 
 def test_a_skipped_update_takes_no_step_and_says_nothing():
