@@ -185,7 +185,7 @@ def test_the_shipped_site_file_names_every_value_and_both_forms_agree(tmp_path):
     program = f". {tmp_path}/site.sh; echo $SITE"
     options = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True).stdout
     wanted = ["--cpus-per-task=4", "--mem=8G", "--time=240", "--qos=q", "--exclusive", "--partition=p", "--account=a", "--gpus-per-node=2"]
-    assert options.split() == wanted
+    assert options.split() == [*wanted, "--ntasks-per-node=2"]  # of pretrain.sbatch; the other scripts ask for one task in all
 
 
 # The plain sbatch form.
