@@ -9,17 +9,16 @@ import time
 import numpy as np
 import pytest
 import soundfile
-import torch
 import training_runs as runs
 
-from mert_fairseq.checkpoints import read_checkpoint
 from mert_fairseq.launch.interruption import INTERRUPTED
 from mert_fairseq.launch.start import ACCIDENT
 from mert_fairseq.report.run_log import LOG_NAME, read_run_log
 
-# 36 crops, 2 a batch, 2 batches an update: 9 updates per epoch.
+# 36 crops, 2 a batch, 4 batches an update: an epoch has four updates and one of the two batches that are left.
 SETTINGS = ("optimization.max_update=14", "checkpoint.save_interval_updates=4", "dataset.validate_interval_updates=7", "model.dropout=0.1")
-ONE, TWO = ("optimization.update_freq=[2]",), ("distributed_training.distributed_world_size=2",)
+ONE = ("optimization.update_freq=[4]",)
+TWO = ("distributed_training.distributed_world_size=2", "optimization.update_freq=[2]")
 OF_VALIDATION = {"bsz", "wpb"}  # batches per step, summed over processes
 
 
@@ -83,38 +82,33 @@ def test_a_finished_run_is_not_trained_any_further(corpus, undisturbed, tmp_path
     assert numbers(run_dir) == numbers(undisturbed) and (run_dir / "checkpoints" / "checkpoint_last.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("processes,code", [(ONE, 128 + signal.SIGKILL), (TWO, ACCIDENT)], ids=["one process", "one of two"])
-def test_an_accident_has_an_exit_code_of_its_own(corpus, tmp_path, processes, code):
+def test_an_accident_has_an_exit_code_of_its_own(corpus, tmp_path):
+    """One of two processes is killed."""
+
     def kill_the_last(pid, number):
         children = [int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()]
         trainers = [child for child in children if b"spawn_main" in open(f"/proc/{child}/cmdline", "rb").read()]
-        os.kill(trainers[-1] if trainers else pid, number)
+        os.kill(trainers[-1], number)
 
-    found = train_and_signal(corpus, tmp_path / "run", signal.SIGKILL, kill_the_last, *SETTINGS, *processes, "dataset.num_workers=0")
-    assert found % 256 == code or found == -signal.SIGKILL and code == 128 + signal.SIGKILL
+    settings = (*SETTINGS, *TWO, "dataset.num_workers=0")
+    assert train_and_signal(corpus, tmp_path / "run", signal.SIGKILL, kill_the_last, *settings) == ACCIDENT
 
 
 def test_two_processes_are_one_and_resume_as_one(corpus, undisturbed, tmp_path):
     """Equal to one process with the same batch; signalled, then continued by one process."""
     run_dir = tmp_path / "run"
     assert train_and_signal(corpus, run_dir, signal.SIGUSR2, os.kill, *SETTINGS, *TWO) == INTERRUPTED
-    refused = runs.train(corpus, run_dir, *SETTINGS)
+    refused = runs.train(corpus, run_dir, *SETTINGS, "optimization.update_freq=[1]")
     assert refused.returncode == 1
-    assert "2 processes and 2 batches per update, this run would take 1; set optimization.update_freq=[2]" in refused.stderr
-    assert "task.accept_new_order=true" in refused.stderr
+    assert "2 processes and 4 batches per update, this run would take 1; set optimization.update_freq=[4]" in refused.stderr
+    shutil.copytree(run_dir, tmp_path / "accepted")
+    changes = ("optimization.update_freq=[1]", "task.accept_new_order=true", "optimization.max_update=10")
+    accepted = runs.train(corpus, tmp_path / "accepted", *SETTINGS, *changes)
+    assert accepted.returncode == 0, accepted.stderr[-2000:]
     result = runs.train(corpus, run_dir, *SETTINGS, *ONE)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "the run continues with 1 processes instead of 2" in (run_dir / LOG_NAME).read_text(encoding="utf-8")
     assert numbers(run_dir) == numbers(undisturbed)
-
-
-def test_a_new_order_is_taken_where_it_is_accepted(corpus, undisturbed, tmp_path):
-    run_dir = tmp_path / "run"
-    shutil.copytree(undisturbed, run_dir)
-    changes = ("optimization.max_update=16", "optimization.update_freq=[1]", "task.accept_new_order=true")
-    result = runs.train(corpus, run_dir, *SETTINGS, *TWO, *changes, "checkpoint.restore_file=checkpoint_last.pt")
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert max(read_run_log(run_dir).train) == 16
 
 
 def test_a_restart_goes_on_from_its_own_checkpoints(corpus, undisturbed, tmp_path):
@@ -126,16 +120,6 @@ def test_a_restart_goes_on_from_its_own_checkpoints(corpus, undisturbed, tmp_pat
     assert result.returncode == 0, result.stderr[-2000:]
     log = (run_dir / LOG_NAME).read_text(encoding="utf-8")
     assert "going on from the run's own checkpoints" in log and "@ 14 updates" in log
-
-
-def test_two_processes_of_two_batches_are_one_of_four(corpus, tmp_path):
-    settings = ("optimization.max_update=5", "model.dropout=0.1", "dataset.num_workers=0", "dataset.disable_validation=true")
-    for name, changes in (("one", ("optimization.update_freq=[4]",)), ("two", (*TWO, "optimization.update_freq=[2]"))):
-        result = runs.train(corpus, tmp_path / name, *settings, *changes)
-        assert result.returncode == 0, result.stderr[-2000:]
-    ours, theirs = (read_checkpoint(str(tmp_path / name / "checkpoints" / "checkpoint_last.pt"))["model"] for name in ("one", "two"))
-    for name, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[name], rtol=1e-4, atol=2e-5)
 
 
 def test_gpus_that_are_not_seen_are_not_replaced_by_a_cpu_in_silence(corpus, tmp_path):
@@ -157,26 +141,20 @@ def test_a_half_written_checkpoint_is_passed_over(corpus, undisturbed, tmp_path)
     result = runs.train(corpus, run_dir, *SETTINGS, *ONE)
     assert result.returncode == 0, result.stderr[-2000:]
     log = (run_dir / LOG_NAME).read_text(encoding="utf-8")
-    assert "checkpoint_last.pt: truncated or not a checkpoint" in log and "going on from checkpoint_2_12.pt" in log
+    assert "checkpoint_last.pt: truncated or not a checkpoint" in log and "going on from checkpoint_3_12.pt" in log
     assert "@ 12 updates" in log and numbers(run_dir) == numbers(undisturbed)
 
 
-@pytest.mark.parametrize("how", ["cut", "gone"])
-def test_a_run_that_lost_all_its_checkpoints_does_not_start_from_nothing(corpus, undisturbed, tmp_path, how):
+def test_a_run_that_lost_all_its_checkpoints_does_not_start_from_nothing(corpus, undisturbed, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(undisturbed, run_dir)
     for path in (run_dir / "checkpoints").glob("*.pt"):
-        cut(path) if how == "cut" else path.unlink()
+        path.unlink()
     result = runs.train(corpus, run_dir, *SETTINGS, *ONE)
     assert result.returncode == 1
-    said = "truncated or not a checkpoint" if how == "cut" else "update 14 was saved here and no checkpoint is left"
-    assert said in result.stderr and "empty the folder to start the run anew" in result.stderr
+    assert "update 14 was saved here and no checkpoint is left" in result.stderr
+    assert "empty the folder to start the run anew" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_a_checkpoint_that_was_named_must_be_there(corpus, tmp_path):
-    result = runs.train(corpus, tmp_path / "run", *SETTINGS, f"checkpoint.restore_file={tmp_path}/other.pt")
-    assert result.returncode == 1 and "other.pt: no such checkpoint" in result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +168,7 @@ def corpus_too_loud(tmp_path_factory):
 
 
 def test_updates_that_are_not_numbers_are_skipped_and_counted(corpus_too_loud, tmp_path):
-    result = runs.train(corpus_too_loud, tmp_path / "run", *SETTINGS, *ONE, "criterion.nan_patience=9", "task.cqt_labels=null")
+    result = runs.train(corpus_too_loud, tmp_path / "run", *SETTINGS, "criterion.nan_patience=9", "task.cqt_labels=null")
     assert result.returncode == 0, result.stderr[-2000:]
     log = (tmp_path / "run" / LOG_NAME).read_text(encoding="utf-8")
     assert "update skipped (1 in a row); files: " in log and "train2.flac" in log

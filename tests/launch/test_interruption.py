@@ -8,12 +8,14 @@ import textwrap
 
 import pytest
 
+from mert_fairseq.launch import interruption as interruption_module
 from mert_fairseq.launch.interruption import INTERRUPTED, SIGNALS
 
-BEGIN = """
-    import os, signal, sys, time
-    from mert_fairseq.launch.interruption import Interruption
-    interruption = Interruption()
+# The module alone, as a file: the package's import takes seconds.
+BEGIN = f"""
+    import logging, os, runpy, signal, sys, time
+    logging.basicConfig(stream=sys.stdout)
+    interruption = runpy.run_path({interruption_module.__file__!r})["Interruption"]()
 """
 
 
