@@ -61,6 +61,7 @@ def _resume(load):
 
     @functools.wraps(load)
     def load_checkpoint(self, filename, *args, **kwargs):
+        """fairseq's, from the run's newest whole checkpoint, at the same place in the order of samples."""
         filename = agreed(lambda: choose_checkpoint(filename, self.cfg.checkpoint.save_dir))
         check_seen_by_all(filename)
         if not os.path.isfile(filename):
@@ -80,6 +81,7 @@ def _own_first(load):
 
     @functools.wraps(load)
     def load_checkpoint(cfg, trainer, **kwargs):
+        """fairseq's, with settings that name the run's own checkpoints once there are some."""
         if agreed(lambda: begins_elsewhere(cfg) and has_own_checkpoints(cfg.save_dir)):
             logger.warning(f"going on from the run's own checkpoints in {cfg.save_dir}; what it began from is not loaded again")
             with open_dict(cfg):
@@ -108,6 +110,7 @@ def _stop_when_asked(validate_and_save):
 
     @functools.wraps(validate_and_save)
     def save_and_stop(cfg, trainer, task, epoch_itr, *args, **kwargs):
+        """fairseq's; where a stop was asked for it does not return."""
         if not getattr(task, "stop_requested", False):
             return validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)
         checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, None)  # at once: there may be no time for more
@@ -137,6 +140,7 @@ def _judge_gradient(clip):
 
     @functools.wraps(clip)
     def clip_grad_norm(self, clip_norm):
+        """fairseq's; raises SkippedUpdate or MertError where the gradient is not finite."""
         judged = hasattr(self.task, "judge_gradient") and not self.cfg.common.amp  # AMP's scaler judges by itself
         try:
             norm = clip(self, clip_norm)

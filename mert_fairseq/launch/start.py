@@ -28,6 +28,7 @@ def launch(stock: Callable) -> Callable:
 
     @functools.wraps(stock)
     def call_main(cfg, main: Callable, **options: Any) -> None:
+        """Trains; what breaks by no fault of the input ends the process with ACCIDENT."""
         if cfg.common.tpu or cfg.distributed_training.pipeline_model_parallel:
             return stock(cfg, main, **options)
         try:

@@ -91,6 +91,7 @@ def guarded(train_step: Callable) -> Callable:
     """Wraps the trainer's step: a skipped update ends it without a step, a log line or a count."""
 
     def step(self: Any, samples: Any, *args: Any, **options: Any):
+        """fairseq's; None for a skipped update."""
         if hasattr(self.task, "begin_update"):
             self.task.begin_update()
         try:

@@ -57,4 +57,4 @@ def test_starts_without_progress_are_counted(cluster, site, tmp_path):
     job = cluster.submit(tmp_path, "-N2", SCRIPT, "--config-name", "mert_tiny", site=changed).wait()
     assert (job.states(), job.field("Restarts")) == (["FAILED"], "3")
     assert job.log().count("training ended with code 137; the job is requeued") == 3
-    assert "3 starts in a row without a new checkpoint" in job.log()
+    assert "3 starts in a row without a new checkpoint; what is above says why; mend it and submit again" in job.log()
