@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import torch
 from torch import nn
 
+from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.errors import MertError
 
 logger = logging.getLogger(__name__)
@@ -27,19 +28,55 @@ def read_checkpoint(path: str) -> Dict[str, Any]:
     Raises:
         MertError: missing, truncated, not a checkpoint, or a pickle that would run code (which is not run).
     """
+    state = read_pickled(path, "not a checkpoint", "remove it and put the one before in its place")
+    weights = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise MertError(f"{path}: not a fairseq checkpoint (no weights under 'model')")
+    return state
+
+
+def read_pickled(path: str, otherwise: str, mend: str) -> Any:
+    """What torch saved in a file; nothing in it is run.
+
+    Args:
+        otherwise: what a damaged file might be, besides truncated.
+        mend: what to do about it.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError:
         raise MertError(f"{path}: no such checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):  # those are bytes of no pickle
             raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
-        raise MertError(
-            f"{path}: truncated or not a checkpoint ({_first_line(error)}); remove it and put the one before in its place"
-        ) from error
-    weights = state.get("model") if isinstance(state, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        raise MertError(f"{path}: not a fairseq checkpoint (no weights under 'model')")
+        raise MertError(f"{path}: truncated or {otherwise} ({_first_line(error)}); {mend}") from error
+
+
+def codebook_sizes(state: Dict[str, Any]) -> List[int]:
+    """V of each codebook of a MERT checkpoint; [] if it does not tell.
+
+    As this package's task keeps them; else of the dictionaries that fairseq's HuBERT task keeps; else of the label embeddings, which
+    published codebooks share equally.
+    """
+    task, weights = state.get("task_state") or {}, state["model"]
+    if task.get("codebook_sizes") or task.get("dictionaries"):
+        return list(task.get("codebook_sizes") or [len(dictionary) - NUM_SPECIALS for dictionary in task["dictionaries"]])
+    if not {"label_embs_concat", "final_proj.weight"} <= weights.keys():
+        return []
+    rows, width = weights["label_embs_concat"].shape
+    num_codebooks = max(1, len(weights["final_proj.weight"]) // width)
+    return [rows // num_codebooks - NUM_SPECIALS] * num_codebooks
+
+
+def is_fixed_transform(name: str) -> bool:
+    """Whether a weight of a published checkpoint is part of its CQT transform, which has nothing to learn and is computed here."""
+    return name.startswith("encoder_cqt_model.") and not name.startswith("encoder_cqt_model.fc.")
+
+
+def in_own_layout(state: Dict[str, Any]) -> Dict[str, Any]:
+    """The same content as this package's training writes it, in place; published checkpoints then load as own ones do."""
+    state["task_state"] = {**(state.get("task_state") or {}), "codebook_sizes": codebook_sizes(state)}
+    state["model"] = {name: tensor for name, tensor in state["model"].items() if not is_fixed_transform(name)}
     return state
 
 

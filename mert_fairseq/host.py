@@ -1,6 +1,6 @@
 """What stock fairseq lacks on current torch, applied when the package is imported; fairseq's files are not touched.
 
-- its checkpoints load with torch's safe loader (the classes they may hold are named here);
+- its checkpoints load with torch's safe loader (the classes they may hold are named here), published ones of MERT too;
 - a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
 - processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
 - a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
@@ -29,7 +29,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mert_fairseq.allocator import keep_freed_memory
-from mert_fairseq.checkpoints import check_resumable
+from mert_fairseq.checkpoints import check_resumable, in_own_layout
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.launch.start import launch
@@ -54,6 +54,19 @@ def _name_wrong_keys(merge):
             raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from None  # Hydra would print the cause too
 
     return merge_with_parent
+
+
+def _take_published(load):
+    """Wraps fairseq's reading of a checkpoint for training, `load_model_ensemble_and_task` and others."""
+
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(*args, **kwargs):
+        """fairseq's; a MERT of the published layout comes as one of this package's."""
+        state = load(*args, **kwargs)
+        model = (state.get("cfg") or {}).get("model")
+        return in_own_layout(state) if model is not None and model.get("_name") == "mert" else state
+
+    return load_checkpoint_to_cpu
 
 
 def _resume(load):
@@ -179,6 +192,7 @@ if not torch.cuda.is_available():
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
 PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
+checkpoint_utils.load_checkpoint_to_cpu = _take_published(checkpoint_utils.load_checkpoint_to_cpu)
 checkpoint_utils.load_checkpoint = _own_first(checkpoint_utils.load_checkpoint)
 Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)
 Trainer.save_checkpoint = _mark(Trainer.save_checkpoint)

@@ -19,7 +19,7 @@ ALLOWED = {
     "frames": {"errors"},
     "class_ids": set(),
     "weight_norm": set(),
-    "checkpoints": {"errors"},
+    "checkpoints": {"class_ids", "errors"},
     "allocator": set(),
     "launch": {"errors"},
     "resume": {"checkpoints", "errors"},

@@ -13,10 +13,14 @@ def part_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Deletes the part files of shards that killed writers left: at once if they ran on this machine, else after a day."""
+def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
+    """Deletes the part files that killed writers left: at once if they ran on this machine, else after a day.
+
+    Args:
+        pattern: of their names; "**/.*.part" finds them in all folders below.
+    """
     host = socket.gethostname()
-    for part in Path(folder).glob(".shard-*.part"):
+    for part in Path(folder).glob(pattern):
         name, _, process = part.name.removesuffix(".part").rpartition(".")
         try:
             here = name.endswith(f".{host}") and process.isdecimal()

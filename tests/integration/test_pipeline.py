@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import training_runs as runs
 
 from mert_fairseq.cli.main import main
@@ -49,3 +50,17 @@ def test_pipeline(place, capsys):
         assert result.returncode == 0, result.stderr[-2000:]
     table = mert("report", place / "run_cqt")
     assert "update 6 -> 12" in table and "CQT error" in table and (place / "run_cqt" / "learning_curves.png").is_file()
+    checkpoint, whole = place / "run_cqt" / "checkpoints" / "checkpoint_last.pt", place / "music" / "piece-000.flac"
+    assert "AutoModel.from_pretrained" in mert("export", checkpoint, place / "mert")
+    card = (place / "mert" / "README.md").read_text()
+    assert "| updates | 12 |" in card and "| held-out loss (update 12) |" in card and "| training audio, hours |" in card
+    mert("import", place / "mert", place / "imported.pt")
+    settings = [f"checkpoint.finetune_from_model={place}/imported.pt", "optimization.max_update=1", "optimization.lr=[0.0]"]
+    result = runs.train(place, place / "run_on", *settings)
+    assert result.returncode == 0, result.stderr[-2000:]
+    trained, went_on = (torch.load(path)["model"] for path in (checkpoint, place / "run_on" / "checkpoints" / "checkpoint_last.pt"))
+    assert all(torch.equal(tensor, went_on[name]) for name, tensor in trained.items())
+    for source in (checkpoint, place / "mert", place / "imported.pt"):
+        mert("features", source, whole, "--out", place / f"features_{source.name}")
+    arrays = [np.load(place / f"features_{name}" / f"{whole.name}.npy") for name in (checkpoint.name, "mert", "imported.pt")]
+    assert all(np.array_equal(array, arrays[0]) for array in arrays) and np.isfinite(arrays[0]).all()

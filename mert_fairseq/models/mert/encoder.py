@@ -1,12 +1,13 @@
 """fairseq's transformer encoder: its weights and values, in the form that is quickest on the device at hand."""
 
 import logging
+from typing import List
 
 import torch
 import torch.nn.functional as F
 from fairseq.models.wav2vec.wav2vec2 import TransformerEncoder
 from fairseq.modules import MultiheadAttention
-from torch import nn
+from torch import Tensor, nn
 
 from mert_fairseq.models.mert.attention import SelfAttention
 from mert_fairseq.models.mert.dropout import Dropout
@@ -48,6 +49,19 @@ class MERTEncoder(TransformerEncoder):
                 layer._compiled_call_impl = None
             self.compiled = False
             return super().extract_features(*args, **options)
+
+    def hidden_states(self, x: Tensor) -> List[Tensor]:
+        """[B, T, D] -> L + 1 tensors [B, T, D]: the first layer's input and every layer's output; for evaluation, all frames seen.
+
+        As transformers counts and defines HuBERT's: the last one is behind the final norm of pre-LN, those between are not.
+        """
+        x = x + self.pos_conv(x.transpose(1, 2)).transpose(1, 2)
+        states = [x if self.layer_norm_first else self.layer_norm(x)]
+        for layer in self.layers:
+            states.append(layer(states[-1].transpose(0, 1), need_weights=False)[0].transpose(0, 1))
+        if self.layer_norm_first:
+            states[-1] = self.layer_norm(states[-1])
+        return states
 
 
 def _quicken(layer: nn.Module, activation_fn: str) -> None:

@@ -1,0 +1,1 @@
+"""The trained model for others: Hugging Face folders, features, ONNX; and their weights for training."""

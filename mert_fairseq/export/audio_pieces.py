@@ -1,0 +1,94 @@
+"""The windows of many files, read while others are computed, and laid together with others of their length."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Iterable, Iterator, List, Optional, Sequence, Union
+
+import numpy as np
+
+from mert_fairseq.data.audio import audio_info, read_audio
+from mert_fairseq.errors import MertError
+from mert_fairseq.export.windows import Window, plan_windows
+from mert_fairseq.frames import SAMPLE_RATE
+
+READ_WINDOWS = 16  # read at once: a compressed file is not decoded from its beginning for every window
+Audio = Union[str, "os.PathLike[str]", np.ndarray]
+
+
+@dataclass
+class HeardWindow:
+    """One window of one file, or why the file cannot be read.
+
+    Attributes:
+        index: of the file.
+        plan: all windows of the file.
+    """
+
+    index: int
+    plan: Sequence[Window] = ()
+    window: Optional[Window] = None
+    wave: Optional[np.ndarray] = None
+    error: Optional[MertError] = None
+
+
+def heard_windows(audios: Iterable[Audio], frames: int, field: int) -> Iterator[HeardWindow]:
+    """All windows of all files, in order.
+
+    Args:
+        frames: T of a window.
+        field: samples that a frame sees.
+    """
+    for index, audio in enumerate(audios):
+        try:
+            plan = _plan(audio, frames, field)
+            for first in range(0, len(plan), READ_WINDOWS):
+                for window, wave in _read(audio, plan[first : first + READ_WINDOWS]):
+                    yield HeardWindow(index, plan, window, wave)
+        except MertError as error:
+            yield HeardWindow(index, error=error)
+
+
+def ahead(items: Iterator) -> Iterator:
+    """The same items; the next one is made, in a thread, while one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as worker:
+        coming = worker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = worker.submit(next, items, end)
+            yield item
+
+
+def batches(items: Iterable[HeardWindow], size: int) -> Iterator[List[HeardWindow]]:
+    """Up to `size` windows of one length that follow on from one another; what cannot be read comes alone."""
+    held: List[HeardWindow] = []
+    for item in items:
+        if held and (item.error or len(held) == size or len(held[0].wave) != len(item.wave)):
+            yield held
+            held = []
+        held.append(item)
+        if item.error:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _plan(audio: Audio, frames: int, field: int) -> List[Window]:
+    if isinstance(audio, np.ndarray) and audio.ndim != 1:
+        raise MertError(f"a wave of shape {audio.shape}: [S] wanted, mono at 24 kHz")
+    num_samples = len(audio) if isinstance(audio, np.ndarray) else audio_info(audio).num_samples
+    plan = plan_windows(num_samples, frames, field)
+    if not plan:
+        name = "the wave" if isinstance(audio, np.ndarray) else audio
+        shortest = f"{field} samples ({1000 * field / SAMPLE_RATE:.0f} ms)"
+        raise MertError(f"{name}: {num_samples} samples at 24 kHz, {1000 * num_samples / SAMPLE_RATE:.0f} ms; at least {shortest} needed")
+    return plan
+
+
+def _read(audio: Audio, windows: Sequence[Window]):
+    """(window, its wave [S]) of windows that follow on from one another."""
+    first, stop = windows[0].start, max(window.start + window.num_samples for window in windows)
+    wave = audio[first:stop] if isinstance(audio, np.ndarray) else read_audio(audio, first, stop - first)
+    wave = np.ascontiguousarray(wave, np.float32)
+    return [(window, wave[window.start - first : window.start - first + window.num_samples]) for window in windows]

@@ -1,0 +1,112 @@
+"""The folder of features: one file per audio file, filled on disk, and what they were made with.
+
+    DIR/features.json                 version, model, weights, layer, pool, window, precision
+    DIR/album/song.flac.npy           float32; or .safetensors with one tensor, "features"
+
+A file under its own name is complete; one that is being filled has a temporary name.
+"""
+
+import io
+import json
+import os
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+
+from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.errors import MertError
+
+FORMATS = ("npy", "safetensors")
+INDEX = "features.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class FeatureKind:
+    """What decides the numbers in a folder of features."""
+
+    model: str
+    weights_sha256: str
+    layer: Optional[int]
+    pool: str
+    window_s: float
+    precision: str
+    format: str
+
+
+class FeatureFolder:
+    """Makes the folder, or goes on in one of the same kind.
+
+    Raises:
+        MertError: the folder holds features of another kind, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, kind: FeatureKind):
+        self.folder, self.kind = folder, kind
+        index, content = folder / INDEX, {"version": VERSION, **asdict(kind)}
+        try:
+            found = json.loads(index.read_text(encoding="utf-8")) if index.exists() else None
+        except (OSError, ValueError) as error:
+            raise MertError(f"{index}: cannot be read ({error}); give another folder with --out") from None
+        remove_abandoned(folder, "**/.*.part")
+        if found is None:
+            _make_folder(folder)
+            part = part_path(index)
+            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            part.replace(index)
+        elif not isinstance(found, dict) or {**found, "model": kind.model} != content:  # a model may be moved
+            before = found if isinstance(found, dict) else {}
+            changed = ", ".join(f"{key} {before.get(key)} -> {now}" for key, now in content.items() if before.get(key) != now)
+            raise MertError(f"{folder}: holds features made in another way ({changed}); give another folder with --out")
+
+    def path(self, name: str) -> Path:
+        """Of the features of the audio file `name`, relative to its root."""
+        return self.folder / f"{name}.{self.kind.format}"
+
+    def allocate(self, name: str, shape: Tuple[int, ...]) -> np.ndarray:
+        """A float32 array on disk, its space taken at once: a disk that is full says so here. Raises OSError."""
+        part = part_path(self.path(name))
+        _make_folder(part.parent)
+        header = _safetensors_header(shape) if self.kind.format == "safetensors" else _npy_header(shape)
+        try:
+            with open(part, "wb") as file:
+                file.write(header)
+                file.flush()
+                os.posix_fallocate(file.fileno(), len(header), 4 * int(np.prod(shape)))
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        return np.memmap(part, dtype="<f4", mode="r+", offset=len(header), shape=shape)
+
+    def finish(self, name: str, array: np.ndarray) -> None:
+        """Gives a filled array its own name."""
+        array.flush()
+        part_path(self.path(name)).replace(self.path(name))
+
+    def give_up(self, name: str) -> None:
+        """Removes what was begun of a file."""
+        part_path(self.path(name)).unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MertError(f"{folder}: cannot be made ({error.strerror}); give another folder with --out") from None
+
+
+def _npy_header(shape: Tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _safetensors_header(shape: Tuple[int, ...]) -> bytes:
+    """As the format's description has it: length, then JSON, padded to eight bytes; the library writes no file piece by piece."""
+    tensors: Dict[str, Dict] = {"features": {"dtype": "F32", "shape": list(shape), "data_offsets": [0, 4 * int(np.prod(shape))]}}
+    text = json.dumps(tensors).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text

@@ -1,0 +1,163 @@
+"""`mert import`: folders and checkpoints as they were published, what is missing in them, and what is refused unread."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from conftest import SIZES
+from fairseq.checkpoint_utils import load_model_ensemble_and_task
+from fairseq.data import Dictionary
+from safetensors.torch import load_file, save_file
+
+from mert_fairseq.cli.main import main
+from mert_fairseq.export.encoder import load_model
+
+pytest.importorskip("transformers")
+WAVE = torch.randn(2, 7_531, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, tmp_path_factory):
+    out = tmp_path_factory.mktemp("exported") / "mert"
+    assert main(["export", str(checkpoint.path), str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def published_folder(exported, tmp_path):
+    """As on the hub: another model type, the position convolution's older names, no heads, weights pickled."""
+    config = json.loads((exported / "config.json").read_text())
+    del config["mert"]
+    config.update(model_type="mert_model", architectures=["MERTModel"], deepnorm=False, feature_extractor_cqt=False)
+    older = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    weights = load_file(exported / "model.safetensors")
+    for now, before in older.items():
+        weights = {name.replace(now, before): tensor for name, tensor in weights.items()}
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "hub" / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 24_000}))
+    torch.save(weights, tmp_path / "hub" / "pytorch_model.bin")
+    return tmp_path / "hub"
+
+
+def published_state(state):
+    """Of fairseq: dictionaries in the task's state, further settings, kernels of the CQT among the weights."""
+    dictionaries = []
+    for size in SIZES:
+        dictionaries.append(Dictionary())
+        for code in range(size):
+            dictionaries[-1].add_symbol(str(code))
+    kernels = {f"encoder_cqt_model.spec_layer.cqt_kernels_{part}": torch.zeros(4, 1, 16) for part in ("real", "imag")}
+    cfg = {part: dict(values) for part, values in state["cfg"].items()}
+    known = {"seed", "autocast", "compile"}  # settings that only this package has
+    cfg["model"] = {name: value for name, value in cfg["model"].items() if name not in known}
+    cfg["model"] |= {"conv_feature_layers": "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2", "deepnorm": False, "audio_mel_loss_m": True}
+    cfg["task"] |= {"labels": ["encodec_0", "encodec_1", "encodec_2"], "store_labels": True, "cqt_loss_bin_dataloader": -1}
+    cfg["criterion"] = {"_name": "hubert", "loss_weights": [10, 1], "pred_masked_weight": 1.0}
+    return {**state, "cfg": cfg, "model": {**state["model"], **kernels}, "task_state": {"dictionaries": dictionaries}}
+
+
+def states_of(path):
+    return torch.stack(load_model(str(path)).hidden_states(WAVE))
+
+
+def test_published_folder_gives_the_encoder_and_new_heads(checkpoint, published_folder, tmp_path, capsys):
+    assert main(["import", str(published_folder), str(tmp_path / "in.pt"), "--codebook-sizes", "11", "12"]) == 0
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not in the source, initialised")]
+    assert "final_proj.weight" in said and "label_embs_concat" in said and "encoder." not in said.replace("encoder_cqt_model", "")
+    torch.testing.assert_close(states_of(tmp_path / "in.pt"), torch.stack(checkpoint.model.hidden_states(WAVE)), atol=1e-6, rtol=0)
+    torch.testing.assert_close(states_of(published_folder), states_of(tmp_path / "in.pt"), atol=0, rtol=0)
+    assert torch.load(tmp_path / "in.pt")["model"]["label_embs_concat"].shape[0] == 11 + 12 + 2 * 4
+
+
+def test_published_checkpoint_is_imported_and_loads_directly(checkpoint, tmp_path, capsys):
+    torch.save(published_state(checkpoint.state), tmp_path / "published.pt")
+    assert main(["import", str(tmp_path / "published.pt"), str(tmp_path / "in.pt")]) == 0
+    assert "ignored: audio_mel_loss_m=True" in capsys.readouterr().err
+    for name, tensor in torch.load(tmp_path / "in.pt")["model"].items():
+        assert torch.equal(tensor, checkpoint.state["model"][name]), name
+    for path in ("published.pt", "in.pt"):
+        (model,), cfg, task = load_model_ensemble_and_task([str(tmp_path / path)])
+        assert task.codebook_sizes == SIZES
+        ours, theirs = (loaded.eval().hidden_states(WAVE) for loaded in (checkpoint.model, model))
+        torch.testing.assert_close(torch.stack(theirs), torch.stack(ours), atol=1e-6, rtol=0)
+
+
+def test_sizes_are_read_off_the_weights_where_no_dictionary_is_kept(checkpoint, tmp_path):
+    state = published_state(checkpoint.state)
+    state["model"]["label_embs_concat"] = torch.randn(3 * (10 + 4), 8)
+    torch.save({**state, "task_state": {}}, tmp_path / "published.pt")
+    assert main(["import", str(tmp_path / "published.pt"), str(tmp_path / "in.pt")]) == 0
+    assert torch.load(tmp_path / "in.pt")["task_state"]["codebook_sizes"] == [10, 10, 10]
+
+
+class Trap:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("name", ["evil.pt", "hub/pytorch_model.bin"])
+def test_pickles_run_no_code(published_folder, tmp_path, name, capsys):
+    (tmp_path / name).write_bytes(pickle.dumps({"model": Trap(tmp_path / "ran")}, protocol=2))
+    torch.save({"model": Trap(tmp_path / "ran")}, tmp_path / "zipped.pt")
+    for source in (tmp_path / name if name.endswith(".pt") else published_folder, tmp_path / "zipped.pt"):
+        assert main(["import", str(source), str(tmp_path / "in.pt")]) == 1
+        assert "refused, unread" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "in.pt").exists()
+
+
+def test_faults_of_a_folder_are_named(exported, published_folder, tmp_path, capsys):
+    def said(folder) -> str:
+        assert main(["import", str(folder), str(tmp_path / "in.pt")]) == 1
+        assert not (tmp_path / "in.pt").exists()
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    config = json.loads((published_folder / "config.json").read_text())
+    for change, text in (
+        ({"model_type": "wav2vec2"}, "a model of type 'wav2vec2', wanted 'hubert' or 'mert_model'"),
+        ({"feature_extractor_cqt": True}, "feature_extractor_cqt=True: not supported"),
+        ({"hidden_size": 48}, "of another shape: "),
+        ({"num_hidden_layers": 4}, "missing: encoder.layers.3."),
+    ):
+        (published_folder / "config.json").write_text(json.dumps(config | change))
+        assert text in said(published_folder)
+    (published_folder / "config.json").write_text(json.dumps(config))
+    (published_folder / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 16_000}))
+    assert "a model of 16000 Hz audio, as plain HuBERT and MERT-v0 are" in said(published_folder)
+    assert "config.json: missing" in said(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "config.json: missing" in said(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "heads.safetensors", "config.json"])
+def test_truncated_files_of_a_folder_are_named(exported, tmp_path, name, capsys):
+    for path in exported.iterdir():
+        content = path.read_bytes()
+        (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == name else content)
+    assert main(["import", str(tmp_path), str(tmp_path / "in.pt")]) == 1
+    assert capsys.readouterr().err.startswith(f"mert: {tmp_path / name}: ")
+    assert not list(tmp_path.glob("*.pt")) and not list(tmp_path.glob(".*.part"))
+
+
+def test_index_cannot_name_files_elsewhere(exported, tmp_path, capsys):
+    save_file(load_file(exported / "model.safetensors"), tmp_path / "outside.safetensors")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name in ("config.json", "preprocessor_config.json", "heads.safetensors"):
+        (folder / name).write_bytes((exported / name).read_bytes())
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"mask_emb": "../outside.safetensors"}}))
+    assert main(["import", str(folder), str(tmp_path / "in.pt")]) == 1
+    assert "files of the folder itself wanted" in capsys.readouterr().err
+
+
+def test_full_disk_leaves_nothing(exported, tmp_path, full_disk, capsys):
+    assert main(["import", str(exported), str(tmp_path / "in.pt")]) == 1
+    assert f"{tmp_path}/in.pt: cannot be written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
