@@ -8,6 +8,9 @@ MUSIC ?=
 # Where torch comes from, if not from pip's usual index: https://download.pytorch.org/whl/cpu has a small one without CUDA.
 TORCH_INDEX ?=
 DEMO_DIR ?=
+# The other major version that exported folders are tested with, in a folder of its own.
+TRANSFORMERS_4 := transformers==4.56.2 huggingface-hub==0.36.2 tokenizers==0.22.2 requests==2.34.2 urllib3==2.8.0 \
+  charset-normalizer==3.5.2 certifi==2026.10.18
 
 .PHONY: setup demo test test-slurm test-page lint check benchmark clean
 .DELETE_ON_ERROR:
@@ -28,6 +31,7 @@ $(STAMP): setup.py constraints.txt Makefile
 	@$(BIN)/python -c 'import torchaudio' 2>/dev/null || $(MAKE) --no-print-directory torchaudio-without-cuda
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev,demo]"
 	$(PIP) install -q -c constraints.txt --no-deps tinysoundfont pretty_midi
+	$(PIP) install -q --no-deps --target $(VENV)/transformers-4 --upgrade $(TRANSFORMERS_4)
 	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_paths()["purelib"], "mert_fairseq_hydra.pth").write_text(str(pathlib.Path("mert_fairseq/hydra_searchpath").resolve()) + "\n")'
 	touch $(STAMP)
 
