@@ -1,0 +1,1 @@
+"""Readers of the published datasets, each in the layout that it is distributed in."""
