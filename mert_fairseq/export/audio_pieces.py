@@ -13,7 +13,18 @@ from mert_fairseq.export.windows import Window, plan_windows
 from mert_fairseq.frames import SAMPLE_RATE
 
 READ_WINDOWS = 16  # read at once: a compressed file is not decoded from its beginning for every window
-Audio = Union[str, "os.PathLike[str]", np.ndarray]
+
+
+@dataclass(frozen=True)
+class AudioSegment:
+    """Part of a file, in samples at 24 kHz; `num_samples` None: to the end."""
+
+    path: Union[str, "os.PathLike[str]"]
+    start: int
+    num_samples: Optional[int] = None
+
+
+Audio = Union[str, "os.PathLike[str]", np.ndarray, AudioSegment]
 
 
 @dataclass
@@ -75,20 +86,31 @@ def batches(items: Iterable[HeardWindow], size: int) -> Iterator[List[HeardWindo
 
 
 def _plan(audio: Audio, frames: int, field: int) -> List[Window]:
-    if isinstance(audio, np.ndarray) and audio.ndim != 1:
-        raise MertError(f"a wave of shape {audio.shape}: [S] wanted, mono at 24 kHz")
-    num_samples = len(audio) if isinstance(audio, np.ndarray) else audio_info(audio).num_samples
+    num_samples = _num_samples(audio)
     plan = plan_windows(num_samples, frames, field)
     if not plan:
-        name = "the wave" if isinstance(audio, np.ndarray) else audio
+        name = "the wave" if isinstance(audio, np.ndarray) else getattr(audio, "path", audio)
         shortest = f"{field} samples ({1000 * field / SAMPLE_RATE:.0f} ms)"
         raise MertError(f"{name}: {num_samples} samples at 24 kHz, {1000 * num_samples / SAMPLE_RATE:.0f} ms; at least {shortest} needed")
     return plan
 
 
+def _num_samples(audio: Audio) -> int:
+    if isinstance(audio, np.ndarray):
+        if audio.ndim != 1:
+            raise MertError(f"a wave of shape {audio.shape}: [S] wanted, mono at 24 kHz")
+        return len(audio)
+    if isinstance(audio, AudioSegment):
+        return audio.num_samples if audio.num_samples is not None else max(0, audio_info(audio.path).num_samples - audio.start)
+    return audio_info(audio).num_samples
+
+
 def _read(audio: Audio, windows: Sequence[Window]):
     """(window, its wave [S]) of windows that follow on from one another."""
     first, stop = windows[0].start, max(window.start + window.num_samples for window in windows)
-    wave = audio[first:stop] if isinstance(audio, np.ndarray) else read_audio(audio, first, stop - first)
-    wave = np.ascontiguousarray(wave, np.float32)
+    if isinstance(audio, np.ndarray):
+        wave = np.ascontiguousarray(audio[first:stop], np.float32)
+    else:
+        segment = audio if isinstance(audio, AudioSegment) else AudioSegment(audio, 0)
+        wave = read_audio(segment.path, segment.start + first, stop - first)
     return [(window, wave[window.start - first : window.start - first + window.num_samples]) for window in windows]

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from mert_fairseq.cli.main import main
 from mert_fairseq.data.audio import read_audio
 from mert_fairseq.errors import MertError
+from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.encoder import load_model
 from mert_fairseq.export.extraction import extract
 
@@ -154,6 +155,14 @@ def test_full_disk_is_said_and_leaves_no_half_file(one_checkpoint, tmp_path, mus
     assert main(command) == 1
     assert "make room and give the same command to go on" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "f").iterdir()] == ["features.json"]
+
+
+def test_part_of_a_file_is_heard_alone(one_checkpoint, music):
+    model, wave = load_model(str(one_checkpoint.path)), read_audio(music / "chords.flac")
+    part = extract(model, AudioSegment(music / "chords.flac", 1_000, 9_000), pool="frames")
+    np.testing.assert_array_equal(part, extract(model, wave[1_000:10_000], pool="frames"))
+    rest = extract(model, AudioSegment(music / "chords.flac", 51_000), pool="frames")
+    np.testing.assert_array_equal(rest, extract(model, wave[51_000:], pool="frames"))
 
 
 def test_wave_of_two_channels_is_refused(one_checkpoint):
