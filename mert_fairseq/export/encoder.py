@@ -13,7 +13,7 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.export.hubert_names import is_head
 from mert_fairseq.export.imported import import_weights
 from mert_fairseq.export.training_model import build_model
-from mert_fairseq.frames import receptive_field
+from mert_fairseq.frames import FRAME_RATE, receptive_field
 from mert_fairseq.models.mert import MERTModel
 
 PRECISIONS = {"float32": "none", "bfloat16": "bf16"}  # and what model.autocast calls them
@@ -27,7 +27,10 @@ class Encoder:
         num_layers: L; there are L + 1 hidden states, the transformer's input first.
         dim: D.
         shortest: samples that give one frame.
+        frame_rate: frames per second.
     """
+
+    frame_rate = float(FRAME_RATE)
 
     def __init__(self, name: str, model: MERTModel, device: torch.device):
         self.name, self.device, self._model = name, device, model.to(device).eval()
@@ -63,10 +66,11 @@ def load_model(path: str, device: Optional[str] = None, precision: str = "float3
     if precision not in PRECISIONS:
         raise MertError(f"precision {precision!r}: one of {', '.join(PRECISIONS)} wanted")
     model.float().cfg.autocast = PRECISIONS[precision]
-    return Encoder(Path(path).name, model, _device(device))
+    return Encoder(Path(path).name, model, device_of(device))
 
 
-def _device(wanted: Optional[str]) -> torch.device:
+def device_of(wanted: Optional[str]) -> torch.device:
+    """The device of that name, once it was seen to work; None: a GPU where there is one."""
     name = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.zeros(1, device=name).device
