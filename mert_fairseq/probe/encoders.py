@@ -1,0 +1,94 @@
+"""What can be probed: our models, and the baselines that a score is held against.
+
+    runs/mert_base/checkpoints/checkpoint_last.pt, mert_base_hf/     a checkpoint, a Hugging Face folder of MERT
+    logmel                                                           log-mel frames and their change, no training at all
+    random:mert_base                                                 the model of a configuration, with random weights
+    hubert-base-ls960/                                               any other audio model that transformers loads from a folder
+    muq:MuQ-large-msd-iter/                                          MuQ, where its package is installed
+"""
+
+import json
+from pathlib import Path
+from typing import List, Optional, Protocol
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from mert_fairseq.errors import MertError
+from mert_fairseq.export.encoder import Encoder, device_of, load_model
+from mert_fairseq.export.training_model import build_model
+from mert_fairseq.probe.foreign_encoders import load_muq, load_transformers
+from mert_fairseq.probe.log_mel import LogMelEncoder
+
+CONFIGS = Path(__file__).parents[1] / "config"
+RANDOM_CODEBOOK = 16  # entries; heads take no part in a hidden state
+
+
+class ProbedEncoder(Protocol):
+    """What probing needs of an encoder.
+
+    Attributes:
+        name: for people.
+        num_layers: L; there are L + 1 hidden states.
+        dim: D.
+        shortest: samples at 24 kHz that give one frame.
+        frame_rate: frames per second.
+        weights_hash: of what decides the numbers.
+    """
+
+    name: str
+    num_layers: int
+    dim: int
+    shortest: int
+    frame_rate: float
+    weights_hash: str
+    device: torch.device
+
+    def hidden_states(self, wave: Tensor) -> List[Tensor]:
+        """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32."""
+
+
+def open_encoder(spec: str, device: Optional[str] = None, precision: str = "float32", seed: int = 1) -> ProbedEncoder:
+    """Opens what `--model` names.
+
+    Args:
+        seed: of random weights.
+
+    Raises:
+        MertError: nothing of that name, or it cannot be read.
+    """
+    if spec == "logmel":
+        return LogMelEncoder(device_of(device))
+    if spec.startswith("random:"):
+        return _random(spec, device, seed)
+    if spec.startswith("muq:"):
+        return load_muq(Path(spec.removeprefix("muq:")), device_of(device))
+    folder = Path(spec)
+    if not folder.exists():
+        allowed = "a checkpoint, a Hugging Face folder, logmel, random:CONFIG or muq:FOLDER"
+        raise MertError(f"--model {spec}: no such file or folder; {allowed} wanted")
+    if folder.is_dir() and _model_type(folder) not in ("mert_model", "our hubert"):
+        return load_transformers(folder, device_of(device))
+    return load_model(spec, device, precision)
+
+
+def _random(spec: str, device: Optional[str], seed: int) -> Encoder:
+    name = spec.removeprefix("random:")
+    path = CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        raise MertError(f"--model {spec}: no such configuration; one of {', '.join(sorted(p.stem for p in CONFIGS.glob('*.yaml')))} wanted")
+    settings = OmegaConf.to_container(OmegaConf.load(path).model, resolve=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(settings, [RANDOM_CODEBOOK], spec)
+    return Encoder(f"{spec}, seed {seed}", model, device_of(device))
+
+
+def _model_type(folder: Path) -> str:
+    """Of a Hugging Face folder; "our hubert" for one that `mert export` made."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MertError(f"{folder / 'config.json'}: cannot be read ({error}); give a folder that transformers loads") from None
+    return "our hubert" if "mert" in config else str(config.get("model_type"))
