@@ -11,6 +11,8 @@ from typing import List
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import HOP, SAMPLE_RATE, receptive_field
 
+MOST_SECONDS = 3600.0  # of a window: attention over more fits no machine
+
 
 @dataclass(frozen=True)
 class Window:
@@ -24,8 +26,8 @@ class Window:
 
 def window_frames(seconds: float) -> int:
     """T of a window, whole frames; raises MertError under a tenth of a second and over an hour."""
-    if not 0.1 <= seconds <= 3600:
-        raise MertError(f"a window of {seconds} s: 0.1 to 3600 s allowed, e.g. 30")
+    if not 0.1 <= seconds <= MOST_SECONDS:
+        raise MertError(f"a window of {seconds} s: 0.1 to {MOST_SECONDS:g} s allowed, e.g. 30")
     return round(seconds * SAMPLE_RATE / HOP)
 
 

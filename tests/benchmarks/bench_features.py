@@ -16,7 +16,7 @@ from mert_fairseq.export.extraction import FeatureSettings, extract_all
 from mert_fairseq.export.hf_folder import write_folder
 from mert_fairseq.export.training_model import TrainingModel, build_model
 
-LENGTHS_S = (30, 12, 8, 21)
+LENGTHS_S = (30, 12, 8, 16)
 BAR, MOST_DIFFERENT, MOST_MB = 1.3, 1e-4, 3000.0
 
 
