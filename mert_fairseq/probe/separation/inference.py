@@ -5,10 +5,10 @@ from typing import Dict, List
 import torch
 from torch import Tensor
 
-from mert_fairseq.errors import MertError
 from mert_fairseq.probe.separation.listening import Listener
 from mert_fairseq.probe.separation.network import SeparationNetwork
 from mert_fairseq.probe.separation.spectrogram import inverse_stft, stft
+from mert_fairseq.probe.separation.wiener import wiener_filter
 
 WINDOW = 600  # frames that the filter looks at together, 8 s; MARBLE's code
 ITERATIONS = 1  # MARBLE's code
@@ -44,30 +44,16 @@ def split(masks: Dict[str, Tensor], mixture: Tensor, wiener: str) -> Dict[str, T
     if wiener == "none":
         found = {stem: mask * spectrum for stem, mask in masks.items()}
     elif wiener == "together":
-        found = dict(zip(masks, wiener_filter(torch.stack([mask * spectrum.abs() for mask in masks.values()]), spectrum)))
+        found = dict(zip(masks, _filtered([mask * spectrum.abs() for mask in masks.values()], spectrum)))
     else:
-        found = {stem: wiener_filter((mask * spectrum.abs())[None], spectrum)[0] for stem, mask in masks.items()}
+        found = {stem: _filtered([mask * spectrum.abs()], spectrum)[0] for stem, mask in masks.items()}
     return {stem: inverse_stft(part, mixture.size(1)).cpu() for stem, part in found.items()}
 
 
-def wiener_filter(magnitudes: Tensor, spectrum: Tensor) -> Tensor:
-    """Expectation maximisation over spatial covariances (Nugraha et al. 2016), by Open-Unmix.
-
-    Args:
-        magnitudes: [J, channels, T, 1025] of the stems.
-        spectrum: complex [channels, T, 1025] of the mixture.
-
-    Returns:
-        complex [J + 1, channels, T, 1025]; the last is what is left of the mixture.
-    """
-    try:
-        from openunmix.filtering import wiener
-    except ImportError as error:
-        raise MertError(f"Wiener filtering: openunmix cannot be imported ({error}); pip install 'mert-fairseq[probing]'") from None
-    targets, mixture = magnitudes.permute(2, 3, 1, 0), torch.view_as_real(spectrum.permute(1, 2, 0)).double()
+def _filtered(magnitudes: List[Tensor], spectrum: Tensor) -> Tensor:
+    """[J, C, T, 1025] of the stems, window after window."""
     parts = []
-    for first in range(0, spectrum.size(1), WINDOW):  # in double precision: a centred sound's covariance is nearly singular
+    for first in range(0, spectrum.size(1), WINDOW):
         part = slice(first, first + WINDOW)
-        found = wiener(targets[part].double(), mixture[part], ITERATIONS, residual=True)
-        parts.append(torch.view_as_complex(found.movedim(3, 4).float().contiguous()))
-    return torch.cat(parts).permute(3, 2, 0, 1)
+        parts.append(wiener_filter(torch.stack([stem[:, part] for stem in magnitudes]), spectrum[:, part], ITERATIONS)[:-1])
+    return torch.cat(parts, dim=2)

@@ -70,7 +70,8 @@ def decode(item: Item, folder: Path) -> None:
             track = musdb.MultiTrack(path=str(item.path), name=item.name, stem_id=stream)
             if track.info.nb_audio_streams != len(STREAMS):
                 raise MertError(f"{item.path}: {track.info.nb_audio_streams} audio streams, {len(STREAMS)} wanted; download it again")
-            _write(own / f"{name}.flac", track.audio, int(track.rate))
+            shortest = min(track.info.nb_samples_streams)  # to which musdb cuts streams that differ
+            _write(own / f"{name}.flac", track.audio[:shortest], int(track.rate))
     except (ffmpeg.Error, Warning, RuntimeError, KeyError, IndexError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MertError(f"{item.path}: cannot be decoded into {own} ({reason}); download it again, {INSTEAD}") from None

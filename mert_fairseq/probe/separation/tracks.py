@@ -107,7 +107,7 @@ def check_lengths(tracks: Sequence[Track], least: int) -> None:
 
 def to_24k(wave: np.ndarray) -> Tensor:
     """[..., S] at 44.1 kHz -> [..., ceil(S * 80 / 147)] at 24 kHz."""
-    out = resample(torch.from_numpy(wave), NATIVE_RATE, SAMPLE_RATE)
+    out = resample(torch.from_numpy(np.ascontiguousarray(wave)), NATIVE_RATE, SAMPLE_RATE)
     missing = resampled_length(wave.shape[-1], NATIVE_RATE) - out.size(-1)  # torchaudio counts in float32, one off for long songs
     return pad(out, (0, missing))
 
