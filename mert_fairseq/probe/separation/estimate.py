@@ -44,9 +44,14 @@ class Estimate:
 
     def describe(self) -> str:
         """One line for people."""
-        parts = f"{self.epochs} epochs of {self.epoch_s / 60:.1f} min, test {self.test_s / 60:.1f} min"
-        room = f"memory about {self.memory / 1e9:.1f} GB, disk {self.disk / 1e9:.1f} GB"
-        return f"separation: at most {self.seconds / 3600:.1f} h ({parts}), {room}"
+        parts = f"{self.epochs} epochs of {_for_people(self.epoch_s)}, test {_for_people(self.test_s)}"
+        room = f"memory about {self.memory / 1e9:.2f} GB, disk {self.disk / 1e9:.2f} GB"
+        return f"separation: at most {_for_people(self.seconds)} ({parts}), {room}"
+
+
+def _for_people(seconds: float) -> str:
+    size, unit = next((size, unit) for size, unit in ((3600, "h"), (60, "min"), (0, "s")) if seconds >= 2 * size)
+    return f"{seconds / (size or 1):.1f} {unit}"
 
 
 def estimate(
