@@ -5,7 +5,7 @@ told from a mask that stays the same, and an encoder that hears the pilots knows
 """
 
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import numpy as np
 import soundfile
@@ -80,7 +80,7 @@ class PilotEncoder:
     def __init__(self):
         self.heard_s = 0.0
 
-    def hidden_states(self, wave: Tensor) -> List[Tensor]:
+    def hidden_states(self, wave: Tensor, last: Optional[int] = None) -> List[Tensor]:
         """[B, S] -> two states [B, T, 4], T as the published encoder has it."""
         self.heard_s += wave.numel() / 24_000
         frames = wave.unfold(1, 400, 320)[..., :320]

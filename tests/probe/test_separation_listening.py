@@ -28,10 +28,10 @@ class CountingEncoder:
         self.shortest, self.heard = receptive_field() if frame_rate == 75 else self.hop, []
 
     @torch.inference_mode()
-    def hidden_states(self, wave):
+    def hidden_states(self, wave, last=None):
         self.heard.append(tuple(wave.shape))
         first = wave.unfold(1, self.shortest, self.hop)[..., 0] / 320
-        return [torch.stack([torch.full_like(first, layer), first], -1) for layer in range(self.num_layers + 1)]
+        return [torch.stack([torch.full_like(first, layer), first], -1) for layer in range((self.num_layers if last is None else last) + 1)]
 
 
 def counting(num_samples, start=0):

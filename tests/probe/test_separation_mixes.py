@@ -69,6 +69,8 @@ def test_seed_epoch_and_number_decide(tracks):
     for other in (RandomMixes(tracks, SETTINGS, epoch=2), RandomMixes(tracks, replace(SETTINGS, seed=2), epoch=1)):
         assert not np.array_equal(mixes.choice, other.choice)
         assert not torch.equal(mixes.mix(7), other.mix(7))
+    one, other = (RandomMixes(tracks[:1], SETTINGS, epoch).mix(3) for epoch in (1, 2))  # of one track: gains and sides differ too
+    assert not torch.equal(one, other)
 
 
 def test_batches_are_all_mixes_once_in_another_order_each_epoch_whatever_the_threads(tracks):

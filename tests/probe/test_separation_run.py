@@ -9,6 +9,7 @@ import torch
 from made_stems import STEMS, PilotEncoder, musdb_item, write_musdb
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.probe.encoders import open_encoder
 from mert_fairseq.probe.separation.run import separate_and_score
 from mert_fairseq.probe.separation.scoring import global_sdr
 from mert_fairseq.probe.separation.settings import SeparationSettings
@@ -167,11 +168,18 @@ def test_a_damaged_state_is_named(data, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run(data, tmp_path):
     class Broken(PilotEncoder):
-        def hidden_states(self, wave):
+        def hidden_states(self, wave, last=None):
             return [state * float("nan") for state in super().hidden_states(wave)]
 
     with pytest.raises(MertError, match="vocals: the loss of update 0 is nan"):
         run(data, tmp_path, encoder=Broken())
+
+
+def test_our_encoders_and_log_mel_are_separated_with(data, tmp_path):
+    for model, layer in (("random:mert_tiny", 1), ("logmel", None)):
+        encoder = open_encoder(model, "cpu")
+        found = run(data, tmp_path / model, encoder=encoder, layer=layer, epochs=1, targets=("vocals",))
+        assert list(found) == TESTED and all(np.isfinite(song["vocals"]) for song in found.values())
 
 
 def test_data_is_looked_at_before_the_encoder_hears_anything(data, tmp_path):

@@ -57,7 +57,7 @@ class Listener:
 
     def _hear(self, wave: Tensor, frames: int) -> Tensor:
         """[N, B, frames, D]."""
-        states = self.encoder.hidden_states(wave)
+        states = self.encoder.hidden_states(wave, self._layers[-1])
         place = torch.arange(frames, device=states[0].device) * self.encoder.frame_rate / FRAME_RATE
         place = place.long().clamp(max=states[0].size(1) - 1)
         return torch.stack([states[layer][:, place] for layer in self._layers])

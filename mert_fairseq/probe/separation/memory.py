@@ -59,13 +59,13 @@ def encoder_bytes(encoder: ProbedEncoder, settings: SeparationSettings) -> int:
     if encoder.device.type == "cuda":
         before = torch.cuda.memory_allocated(encoder.device)
         torch.cuda.reset_peak_memory_stats(encoder.device)
-        encoder.hidden_states(wave)
+        encoder.hidden_states(wave, settings.layer)
         return int((torch.cuda.max_memory_allocated(encoder.device) - before) * most_s / TRIED_S)
     before = _resident("VmRSS") if _reset_peak() else None
     if before is None:
         return 0
     with torch.no_grad():
-        encoder.hidden_states(wave)
+        encoder.hidden_states(wave, settings.layer)
     return int(max(0, _resident("VmHWM") - before) * most_s / TRIED_S)
 
 
