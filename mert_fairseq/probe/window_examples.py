@@ -37,6 +37,8 @@ class WindowData:
         self.task, self.classes, self.heard, self.device = task, data.classes, heard, torch.device(device)
         self.num_layers, self.dim = heard.rows.shape[1] - 1, heard.rows.shape[2]
         self.labels = labels_of(task, data)
+        if len(heard.owner) and heard.owner.max() >= len(data.items):
+            raise MertError(f"{task.name}: features of {heard.owner.max() + 1} items for {len(data.items)}; they are of other data")
         self.items: Dict[str, np.ndarray] = {}  # [n] which items are of a split
         self.windows: Dict[str, np.ndarray] = {}  # [m] which windows are
         self.owner: Dict[str, np.ndarray] = {}  # [m] number of each window's item within the split
