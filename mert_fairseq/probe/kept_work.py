@@ -7,6 +7,7 @@
 """
 
 import fcntl
+import io
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,7 @@ class KeptWork:
         with self.claimed("settings"):
             found = self.read("settings")
             if found is None:
-                self._write_json("settings", wanted)
+                write_whole(self.folder / "settings.json", json_bytes(wanted))
             elif found != wanted:
                 name = next(name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name))
                 unlike = f"{name} {_short(found.get(name))}, now {_short(wanted.get(name))}"
@@ -79,18 +80,26 @@ class KeptWork:
     def write(self, name: str, content: Dict[str, Any], array: Optional[np.ndarray] = None) -> None:
         """Keeps a finished piece; it is there as a whole or not at all."""
         if array is not None:
-            path = self.folder / f"{name}.npy"
-            part = part_path(path)
-            with open(part, "wb") as file:
-                np.save(file, array, allow_pickle=False)
-            part.replace(path)
-        self._write_json(name, content)
+            buffer = io.BytesIO()
+            np.save(buffer, array, allow_pickle=False)
+            write_whole(self.folder / f"{name}.npy", buffer.getvalue())
+        write_whole(self.folder / f"{name}.json", json_bytes(content))
 
-    def _write_json(self, name: str, content: Dict[str, Any]) -> None:
-        path = self.folder / f"{name}.json"
-        part = part_path(path)
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+def json_bytes(content: Dict[str, Any]) -> bytes:
+    """Text of a JSON file; raises ValueError for numbers that JSON does not have."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file that is there as a whole or not at all; raises MertError where it cannot be written."""
+    part = part_path(path)
+    try:
+        part.write_bytes(data)
         part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise MertError(f"{path}: cannot be written ({error.strerror}); make room, and the same command goes on") from None
 
 
 def _short(value: Any) -> str:

@@ -44,7 +44,7 @@ def score(name: str, reference: np.ndarray, estimate: np.ndarray, classes: Seque
     of_items = per_item(name, reference, estimate, tuple(classes))
     if of_items is not None:
         return float(of_items.mean())
-    family, column = _parsed(name, tuple(classes))
+    family, column = parse_metric(name, tuple(classes))
     if family == "r2":
         return _r2(reference, estimate, column)
     return {"roc_auc": _roc_auc, "average_precision": _average_precision, "f_measure": _f_measure}[family](reference, estimate)
@@ -52,7 +52,7 @@ def score(name: str, reference: np.ndarray, estimate: np.ndarray, classes: Seque
 
 def per_item(name: str, reference: np.ndarray, estimate: np.ndarray, classes: Tuple[str, ...]) -> Optional[np.ndarray]:
     """[n] scores whose mean is the metric; None for a metric that is no mean over items."""
-    family, column = _parsed(name, classes)
+    family, column = parse_metric(name, classes)
     if family == "accuracy":
         return (estimate.argmax(-1) == reference).astype(float)
     if family == "weighted_score":
@@ -62,16 +62,7 @@ def per_item(name: str, reference: np.ndarray, estimate: np.ndarray, classes: Tu
     return None
 
 
-def scored_tags(reference: np.ndarray) -> np.ndarray:
-    """[C] bool: tags that some of the items have and some have not. No ranking can be judged of the others: macro averages leave them out.
-
-    All tags of the published test sets are of this kind; those of a small sample may not be.
-    """
-    positives = reference.sum(0)
-    return (positives > 0) & (positives < len(reference))
-
-
-def _parsed(name: str, classes: Tuple[str, ...]) -> Tuple[str, Optional[int]]:
+def parse_metric(name: str, classes: Tuple[str, ...]) -> Tuple[str, Optional[int]]:
     """(family, column) of a metric's name; "r2_valence" is column `valence` of r2."""
     if name in ("accuracy", "weighted_score", "roc_auc", "average_precision", "r2", "f_measure", "sdr"):
         return name, None
@@ -79,6 +70,15 @@ def _parsed(name: str, classes: Tuple[str, ...]) -> Tuple[str, Optional[int]]:
     if family in ("r2", "sdr") and wanted in classes:
         return family, classes.index(wanted)
     raise MertError(f"metric {name!r} of {', '.join(classes)[:80]}: not one that metrics.py has")
+
+
+def scored_tags(reference: np.ndarray) -> np.ndarray:
+    """[C] bool: tags that some of the items have and some have not. No ranking can be judged of the others: macro averages leave them out.
+
+    All tags of the published test sets are of this kind; those of a small sample may not be.
+    """
+    positives = reference.sum(0)
+    return (positives > 0) & (positives < len(reference))
 
 
 @functools.lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ from mert_fairseq.probe.grid import RATES, GridPoint, Layers, PointScore, Progre
 from mert_fairseq.probe.head_training import train_head
 from mert_fairseq.probe.items import BeatTimes, TaskData
 from mert_fairseq.probe.kept_work import KeptWork
-from mert_fairseq.probe.results import Results, SeedScore, test_scores, versions, write_results
+from mert_fairseq.probe.results import Results, SeedScore, scores_of, versions, write_results
 from mert_fairseq.probe.significance import Scored
 from mert_fairseq.probe.task import Task
 
@@ -60,7 +60,7 @@ def probe_task(
     scores = search(layers, points, task.head, grid.seeds[0], work, progress)
     chosen = choose(scores)
     scored, seeds = _test(task, data, layers, chosen.point, grid.seeds, work)
-    per_seed, together = test_scores(scored)
+    per_seed, together = scores_of(scored)
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=tuple(data.classes), encoder=dict(encoder),
         data={**facts, "dropped": list(data.dropped), "annotations": annotation_hashes(data)},

@@ -15,8 +15,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from mert_fairseq.data.part_files import part_path
 from mert_fairseq.errors import MertError
+from mert_fairseq.probe.kept_work import json_bytes, write_whole
 from mert_fairseq.probe.metrics import in_points, score
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores
 
@@ -94,7 +94,7 @@ def versions() -> Dict[str, str]:
     return found
 
 
-def test_scores(scored: Scored) -> Tuple[List[Dict[str, float]], Dict[str, MetricScore]]:
+def scores_of(scored: Scored) -> Tuple[List[Dict[str, float]], Dict[str, MetricScore]]:
     """Scores by metric of each seed, and of all seeds together."""
     per_seed = [{name: score(name, scored.reference, one, scored.classes) for name in scored.metrics} for one in scored.estimates]
     found, replicates = {}, replicate_scores(scored)
@@ -111,11 +111,8 @@ def write_results(folder: Path, results: Results, scored: Scored) -> Results:
     np.savez_compressed(buffer, items=np.array(scored.items), reference=scored.reference, estimates=scored.estimates)
     content = {**asdict(results), "predictions_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": FORMAT, "version": VERSION, **content}, indent=1, allow_nan=False) + "\n"
-    for name, data in ((PREDICTIONS, buffer.getvalue()), (FILE, text.encode())):
-        part = part_path(folder / name)
-        part.write_bytes(data)
-        part.replace(folder / name)
+    write_whole(folder / PREDICTIONS, buffer.getvalue())
+    write_whole(folder / FILE, json_bytes({"format": FORMAT, "version": VERSION, **content}))
     return read_results(folder)
 
 
@@ -142,6 +139,8 @@ def read_results(folder: Path) -> Results:
         results = Results(**fields)
         if not np.isfinite([results.scores[name].mean for name in results.metrics]).all() or not results.metrics:
             raise ValueError("no scores")
+        if results.chosen is not None and not {"layer", "rate"} <= set(results.chosen):
+            raise ValueError("chosen without layer or rate")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MertError(f"{path}: does not hold together ({error}); remove it and give the same `mert probe` again") from None
     return results

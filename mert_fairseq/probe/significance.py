@@ -11,12 +11,11 @@ import numpy as np
 from scipy import stats
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.metrics import in_points, per_item, score
-from mert_fairseq.probe.tag_ranking import weighted_rankings
+from mert_fairseq.probe.metrics import in_points, score
+from mert_fairseq.probe.weighted_scores import weighted_scores
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
-RANKINGS = ("roc_auc", "average_precision")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def draws(num_items: int, replicates: int = REPLICATES, seed: int = 0) -> np.nda
 def replicate_scores(scored: Scored, replicates: int = REPLICATES, seed: int = 0) -> Dict[str, np.ndarray]:
     """Each metric's [replicates] bootstrap scores, averaged over seeds; NaN where a draw cannot be scored."""
     weights = draws(len(scored.items), replicates, seed)
-    per_seed = [_weighted(scored, estimate, weights) for estimate in scored.estimates]
+    per_seed = [weighted_scores(scored.metrics, scored.reference, one, scored.classes, weights) for one in scored.estimates]
     return {name: np.mean([found[name] for found in per_seed], axis=0) for name in scored.metrics}
 
 
@@ -101,29 +100,6 @@ def seed_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Tu
         raise MertError(f"an interval over {len(values)} seeds: 2 at least wanted")
     half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
     return float(np.mean(values) - half), float(np.mean(values) + half)
-
-
-def _weighted(scored: Scored, estimate: np.ndarray, weights: np.ndarray) -> Dict[str, np.ndarray]:
-    """Each metric's score under each weighting of the items."""
-    found = {}
-    rankings = weighted_rankings(scored.reference, estimate, weights) if set(scored.metrics) & set(RANKINGS) else ()
-    for name in scored.metrics:
-        of_items = per_item(name, scored.reference, estimate, scored.classes)
-        if of_items is not None:
-            found[name] = weights @ of_items / weights.sum(1)
-        elif name in RANKINGS:
-            found[name] = rankings[RANKINGS.index(name)]
-        else:
-            found[name] = np.array([_drawn_score(name, scored, estimate, drawn) for drawn in weights])
-    return found
-
-
-def _drawn_score(name: str, scored: Scored, estimate: np.ndarray, drawn: np.ndarray) -> float:
-    rows = np.repeat(np.arange(len(drawn)), drawn)
-    try:
-        return score(name, scored.reference[rows], estimate[rows], scored.classes)
-    except MertError:  # all items of this draw have the same value
-        return np.nan
 
 
 def _task_score(scored: Scored) -> float:

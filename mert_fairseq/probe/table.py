@@ -86,10 +86,10 @@ def _metrics(results: Results) -> Sequence[str]:
 
 def _published_row(row: PublishedRow, tasks: Iterable[str]) -> List[str]:
     cells = {task: "/".join(f"{value:.1f}" for value in scores) for task, scores in row.scores.items()}
-    cells.update({task: f"{cells[task]} [{tag}]" for task, tag in row.others.items()})
     means = {task: float(np.mean(scores)) for task, scores in row.scores.items()}
-    printed = average(means, len(TASKS)) if row.average is None else f"{row.average:.1f}"
-    return [f"{row.model} [{row.source}]", *(cells.get(task, "-") for task in tasks), printed]
+    cells["average"] = average(means, len(TASKS)) if row.average is None else f"{row.average:.1f}"
+    cells.update({name: f"{cells[name]} [{tag}]" for name, tag in row.others.items()})
+    return [f"{row.model} [{row.source}]", *(cells.get(name, "-") for name in (*tasks, "average"))]
 
 
 def _legend(published: Sequence[PublishedRow]) -> str:
@@ -98,8 +98,8 @@ def _legend(published: Sequence[PublishedRow]) -> str:
 
 
 def _intervals(runs: Mapping[str, Mapping[str, Results]]) -> str:
-    """Each own score with its interval and the grid point that it was had with."""
-    lines = []
+    """Each own score with its interval and the grid point that it was had with; nothing where there are none."""
+    lines: List[List[str]] = []
     for run_name, run in runs.items():
         for task in sorted(run, key=lambda task: (list(TASKS).index(task) if task in TASKS else len(TASKS), task)):
             results = run[task]
@@ -111,7 +111,8 @@ def _intervals(runs: Mapping[str, Mapping[str, Results]]) -> str:
                 chosen = [layer_name(point["layer"]), f"{point['rate']:g}"] if point else ["-", "-"]
                 score = f"{in_points(name, found.mean):.1f}"
                 lines.append([run_name, task, name, score, f"{low:.1f} to {high:.1f}", spread, str(len(results.seeds)), *chosen])
-    return _markdown(["run", "task", "metric", "score", "95 % interval", "between seeds", "seeds", "layer", "rate"], lines)
+    header = ["run", "task", "metric", "score", "95 % interval", "between seeds", "seeds", "layer", "rate"]
+    return _markdown(header, lines) if lines else ""
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

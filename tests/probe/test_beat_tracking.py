@@ -70,7 +70,8 @@ def test_silence_has_no_beats():
 
 
 def test_recordings_of_all_lengths_together_are_as_alone():
-    songs = [activation(np.arange(0.1, seconds, 0.43), seconds, noise=0.5, seed=number) for number, seconds in enumerate((7, 0.2, 30, 1.0, 7))]
+    lengths = (7, 0.2, 30, 1.0, 7)
+    songs = [activation(np.arange(0.1, seconds, 0.43), seconds, noise=0.5, seed=seed) for seed, seconds in enumerate(lengths)]
     for song, together in zip(songs, BeatTracker().track(songs)):
         assert np.array_equal(together, track(song))
 

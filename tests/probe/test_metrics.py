@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.decisions import DECISIONS, decisions_for
 from mert_fairseq.probe.metrics import in_points, per_item, score
-from mert_fairseq.probe.tag_ranking import weighted_rankings
+from mert_fairseq.probe.weighted_scores import weighted_rankings
 
 KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in "C Db D Eb E F Gb G Ab A Bb B".split())
 
@@ -37,7 +37,8 @@ def test_keys_that_are_none_are_refused():
         score("weighted_score", np.array([0]), np.eye(2)[:1], ("H major", "C major"))
 
 
-# First tag: of 4 pairs of a positive and a negative 3 are in order; precision 1 at the first positive, 2/3 at the second. Second: all alike.
+# First tag: of 4 pairs of a positive and a negative 3 are in order; precision 1 at the first positive, 2/3 at the second.
+# Second tag: all alike.
 TAGS = np.array([[1, 1], [0, 1], [1, 0], [0, 0]])
 OUTPUTS = np.array([[0.9, 0.5], [0.8, 0.5], [0.3, 0.5], [0.1, 0.5]])
 

@@ -250,6 +250,22 @@ def test_a_piece_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
         KeptWork(tmp_path / "settings.json", {})
 
 
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path):
+    import resource
+
+    work = KeptWork(tmp_path, {})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(MertError, match="piece.npy: cannot be written .*; make room, and the same command goes on"):
+            work.write("piece", {}, np.ones(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["settings.json", "settings.lock"]
+
+
 def test_the_hash_of_data_is_of_names_splits_and_labels():
     data = make_data("tags")
     same = make_data("tags")

@@ -35,13 +35,17 @@ def test_a_model_that_is_always_right_has_no_doubt():
     assert interval(replicate_scores(classified(right=1.0))["accuracy"]) == (1.0, 1.0)
 
 
+def noise(random):
+    return random.standard_normal((40, 3))
+
+
 @pytest.mark.parametrize(
     "metrics, reference, estimate",
     [
-        (("roc_auc", "average_precision"), lambda random: (random.random((40, 3)) < 0.5) * 1, lambda random: random.standard_normal((40, 3))),
-        (("r2",), lambda random: random.standard_normal((40, 3)), lambda random: random.standard_normal((40, 3))),
+        (("roc_auc", "average_precision"), lambda random: (random.random((40, 3)) < 0.5) * 1, noise),
+        (("r2", "r2_b"), lambda random: noise(random) + 5, noise),
         (("f_measure",), lambda random: random.integers(5, 20, 40), lambda random: np.sort(random.integers(1, 9, (40, 2)), 1)),
-        (("sdr",), lambda random: np.zeros(40), lambda random: random.standard_normal((40, 3))),
+        (("sdr",), lambda random: np.zeros(40), noise),
     ],
 )
 def test_a_replicate_is_the_score_of_the_items_drawn(metrics, reference, estimate):
