@@ -9,7 +9,6 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,7 +17,7 @@ from mert_fairseq.probe.beat_scoring import NEIGHBOURS, TOLERANCE_S, beat_target
 from mert_fairseq.probe.beat_tracking import BeatTracker
 from mert_fairseq.probe.heads import FIRST_SUMMED, Head
 from mert_fairseq.probe.items import SPLITS, BeatTimes, TaskData
-from mert_fairseq.probe.metrics import score
+from mert_fairseq.probe.metrics import score, scoring_libraries
 from mert_fairseq.probe.task import Task
 
 DECISION = "tracked"
@@ -43,7 +42,7 @@ class BeatSettings:
     tolerance_s: float = TOLERANCE_S
     crop_s: float = 10.0
     frames_per_crop: int = 150
-    judged_every: int = 5
+    judged_every: int = 10
     tracker: BeatTracker = field(default_factory=BeatTracker)
 
 
@@ -122,7 +121,7 @@ class BeatExamples:
         if not positive.any():
             raise MertError(f"{self.data.task.name}: no beats in the validation recordings; check the annotations")
         found = np.concatenate(outputs)
-        return float(average_precision_score(positive, found)) if np.isfinite(found).all() else -np.inf
+        return float(scoring_libraries()[1].average_precision_score(positive, found)) if np.isfinite(found).all() else -np.inf
 
     def validate(self, head: Head) -> Tuple[float, str]:
         return score(self.data.task.monitor, self.data.reference("valid"), self.estimate(head, "valid", DECISION), ()), DECISION

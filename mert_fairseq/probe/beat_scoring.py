@@ -2,10 +2,10 @@
 
 from typing import Sequence, Tuple
 
-import mir_eval
 import numpy as np
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.probe.metrics import scoring_libraries
 
 #: Beat frames and one neighbour on each side, as MARBLE v1 trains its two-class head. Its other variant is (1.0, 0.95, 0.5).
 NEIGHBOURS = (1.0, 1.0)
@@ -41,5 +41,6 @@ def count_beats(reference_s: np.ndarray, estimated_s: np.ndarray, tolerance_s: f
         raise MertError(f"beat tolerance {tolerance_s} s: more than 0 wanted; published are 0.07 and 0.02")
     if not len(reference_s) or not len(estimated_s):
         return 0, len(estimated_s), len(reference_s)
+    mir_eval, _ = scoring_libraries()
     matched = mir_eval.util.match_events(np.sort(reference_s), np.sort(estimated_s), tolerance_s)
     return len(matched), len(estimated_s), len(reference_s)

@@ -13,11 +13,10 @@ A metric takes rows of items, so that any sample of the items can be scored the 
 """
 
 import functools
+from types import ModuleType
 from typing import Optional, Sequence, Tuple
 
-import mir_eval
 import numpy as np
-from sklearn import metrics as sklearn_metrics
 
 from mert_fairseq.errors import MertError
 
@@ -25,6 +24,21 @@ from mert_fairseq.errors import MertError
 def in_points(name: str, value: float) -> float:
     """As tables have it: shares times 100, SDR in dB as it is. Averages over tasks are of points (MARBLE, MERT)."""
     return value if name.startswith("sdr") else 100 * value
+
+
+@functools.cache
+def scoring_libraries() -> Tuple[ModuleType, ModuleType]:
+    """mir_eval and sklearn.metrics, imported when a score is asked for: they take seconds, and other commands need neither.
+
+    Raises:
+        MertError: one of them is not installed.
+    """
+    try:
+        import mir_eval
+        from sklearn import metrics as sklearn_metrics
+    except ImportError as error:
+        raise MertError(f"scores need a library that cannot be imported ({error}); pip install 'mert-fairseq[probing]'") from None
+    return mir_eval, sklearn_metrics
 
 
 def score(name: str, reference: np.ndarray, estimate: np.ndarray, classes: Sequence[str]) -> float:
@@ -84,6 +98,7 @@ def scored_tags(reference: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=8)
 def _key_scores(classes: Tuple[str, ...]) -> np.ndarray:
     """[reference, estimate] scores between keys: 1 the same, 0.5 a fifth above, 0.3 relative, 0.2 parallel (mir_eval, after MIREX)."""
+    mir_eval, _ = scoring_libraries()
     try:
         return np.array([[mir_eval.key.weighted_score(one, other) for other in classes] for one in classes])
     except ValueError as error:
@@ -93,13 +108,13 @@ def _key_scores(classes: Tuple[str, ...]) -> np.ndarray:
 def _roc_auc(reference: np.ndarray, estimate: np.ndarray) -> float:
     """Mean over tags of the area under the ROC curve."""
     kept = _kept(reference, "roc_auc")
-    return float(sklearn_metrics.roc_auc_score(reference[:, kept], estimate[:, kept], average="macro"))
+    return float(scoring_libraries()[1].roc_auc_score(reference[:, kept], estimate[:, kept], average="macro"))
 
 
 def _average_precision(reference: np.ndarray, estimate: np.ndarray) -> float:
     """Mean over tags of the average precision."""
     kept = _kept(reference, "average_precision")
-    return float(sklearn_metrics.average_precision_score(reference[:, kept], estimate[:, kept], average="macro"))
+    return float(scoring_libraries()[1].average_precision_score(reference[:, kept], estimate[:, kept], average="macro"))
 
 
 def _kept(reference: np.ndarray, name: str) -> np.ndarray:
@@ -113,7 +128,7 @@ def _r2(reference: np.ndarray, estimate: np.ndarray, column: Optional[int]) -> f
     """Share of the variance that is explained; the mean over values where no column is given."""
     if len(reference) < 2 or (np.ptp(reference, axis=0) == 0).any():
         raise MertError(f"r2: {len(reference)} items without any variance; it is defined for two different values and more")
-    scores = sklearn_metrics.r2_score(reference, estimate, multioutput="raw_values")
+    scores = scoring_libraries()[1].r2_score(reference, estimate, multioutput="raw_values")
     return float(scores.mean() if column is None else scores[column])
 
 

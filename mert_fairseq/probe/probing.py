@@ -1,7 +1,7 @@
 """One task from cached features to scores: the grid on validation, the chosen point trained with each seed, its test items scored once."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.grid import RATES, GridPoint, Layers, PointScore, Progress, choose, make_grid, search
 from mert_fairseq.probe.head_training import train_head
-from mert_fairseq.probe.items import BeatTimes, TaskData
+from mert_fairseq.probe.items import SPLITS, TaskData
 from mert_fairseq.probe.kept_work import KeptWork
 from mert_fairseq.probe.results import Results, SeedScore, scores_of, versions, write_results
 from mert_fairseq.probe.significance import Scored
@@ -22,7 +22,7 @@ class GridSettings:
     """What is tried and how often the chosen point is trained.
 
     Attributes:
-        layers: hidden states, None among them for the sum; None alone: the sum and all of them.
+        layers: hidden states, and None among them for the sum; by default the sum and all of them.
         rates: learning rates.
         seeds: of the heads that are tested; the grid is trained with the first.
     """
@@ -53,9 +53,9 @@ def probe_task(
     if not grid.seeds or len(set(grid.seeds)) != len(grid.seeds):
         raise MertError(f"seeds {', '.join(map(str, grid.seeds)) or 'none'}: one or more different ones wanted")
     points = make_grid(layers.num_layers, grid.layers, grid.rates)
-    facts = {"hash": data_hash(data), "items": {split: len(data.of(split)) for split in ("train", "valid", "test")}}
+    facts = data_facts(data)
     settings = {"hearing": asdict(task.hearing), "head": asdict(task.head), "options": dict(options or {})}
-    depends = {"task": task.name, "monitor": task.monitor, "encoder": dict(encoder), "data": facts, **settings}
+    depends = {"task": task.name, "monitor": task.monitor, "encoder": encoder["weights_hash"], "data": facts["hash"], **settings}
     work = KeptWork(Path(folder) / "work", depends)
     scores = search(layers, points, task.head, grid.seeds[0], work, progress)
     chosen = choose(scores)
@@ -63,7 +63,7 @@ def probe_task(
     per_seed, together = scores_of(scored)
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=tuple(data.classes), encoder=dict(encoder),
-        data={**facts, "dropped": list(data.dropped), "annotations": annotation_hashes(data)},
+        data=facts,
         settings={**settings, "rates": list(grid.rates)}, versions=versions(), grid=[asdict(one) for one in scores], chosen=_named(chosen),
         seeds=[SeedScore(scores=found, **seed) for seed, found in zip(seeds, per_seed)], scores=together, predictions_sha256="",
     )  # fmt: skip
@@ -75,19 +75,20 @@ def data_hash(data: TaskData) -> str:
     digest = hashlib.sha256(repr(tuple(data.classes)).encode())
     for item in data.items:
         digest.update(f"\n{item.name}\t{item.split}\t{item.start_s}\t{item.stop_s}\t".encode())
-        beats = isinstance(item.label, BeatTimes)
-        for part in (item.label.beats, item.label.downbeats) if beats else (item.label,):
-            digest.update(np.ascontiguousarray(part, np.float64).tobytes())
+        parts = [getattr(item.label, part.name) for part in fields(item.label)] if is_dataclass(item.label) else [item.label]
+        for part in parts:
+            digest.update(part.name.encode() if isinstance(part, Path) else np.ascontiguousarray(part, np.float64).tobytes())
     return digest.hexdigest()
 
 
-def annotation_hashes(data: TaskData) -> Dict[str, str]:
-    """sha256 of each file that labels were read from."""
-    found = {}
+def data_facts(data: TaskData) -> Dict[str, Any]:
+    """For the results: hash of the items, items per split, what was dropped, sha256 of each file that labels were read from."""
+    annotations = {}
     for path in data.annotations:
         with open(path, "rb") as file:
-            found[Path(path).name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            annotations[Path(path).name] = hashlib.file_digest(file, "sha256").hexdigest()
+    counts = {split: len(data.of(split)) for split in SPLITS}
+    return {"hash": data_hash(data), "items": counts, "dropped": list(data.dropped), "annotations": annotations}
 
 
 def _named(chosen: PointScore) -> Dict[str, Any]:
@@ -108,7 +109,7 @@ def _test(
                     raise MertError(f"{task.name}: {point.name} did not stay finite with seed {seed}; leave the greatest rates out")
                 validation, decision = examples.validate(trained.head)
                 content = {"seed": seed, "validation": validation, "decision": decision, "epoch": trained.epoch}
-                work.write(name, content, examples.estimate(trained.head, "test", decision))
+                work.write(name, content, examples.estimate(trained.head, "test", decision).astype(np.float32))
     estimates = np.stack([work.read_array(name) for name in names])
     items = tuple(item.name for item in data.of("test"))
     return Scored(items, layers.reference("test"), estimates, tuple(data.classes), tuple(task.metrics)), [work.read(name) for name in names]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.metrics import in_points, score
@@ -98,7 +98,7 @@ def seed_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Tu
     """Student's interval of the mean over seeds, of scores or of differences between two models; raises MertError under two values."""
     if len(values) < 2:
         raise MertError(f"an interval over {len(values)} seeds: 2 at least wanted")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    half = stdtrit(len(values) - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(len(values))
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 

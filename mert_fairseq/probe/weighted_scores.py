@@ -63,28 +63,39 @@ def weighted_rankings(reference: np.ndarray, estimate: np.ndarray, weights: np.n
     tags = np.zeros(len(weights))
     for tag in range(reference.shape[1]):
         order = np.argsort(-estimate[:, tag], kind="stable")
+        positives = np.flatnonzero(reference[order, tag])
+        if not len(positives):
+            continue
         ranked = estimate[order, tag]
-        firsts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of items with equal outputs
-        positive = reference[order, tag].astype(bool)
+        firsts = np.searchsorted(-ranked, -ranked[positives], "left")  # of the items with the same output
+        behind = np.searchsorted(-ranked, -ranked[positives], "right")
         for first in range(0, len(weights), CHUNK):
             part = slice(first, first + CHUNK)
-            values, defined = _one_tag(weights[part][:, order], positive, firsts)
+            values, defined = _one_tag(weights[part][:, order], positives, firsts, behind)
             sums[:, part] += values
             tags[part] += defined
     with np.errstate(invalid="ignore"):
         return sums[0] / tags, sums[1] / tags
 
 
-def _one_tag(weights: np.ndarray, positive: np.ndarray, firsts: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """([2, W] of the tag, 0 where undefined; [W] whether it is defined), items from the greatest output down."""
-    hits = np.add.reduceat(np.where(positive, weights, 0.0), firsts, axis=1)  # [W, G] of each distinct output
-    misses = np.add.reduceat(np.where(positive, 0.0, weights), firsts, axis=1)
-    all_hits, all_misses = hits.cumsum(1), misses.cumsum(1)
-    num_hits, num_misses = all_hits[:, -1], all_misses[:, -1]
+def _one_tag(weights: np.ndarray, positives: np.ndarray, firsts: np.ndarray, behind: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """([2, W] of the tag, 0 where undefined; [W] whether it is defined).
+
+    Args:
+        weights: [W, n], items from the greatest output down.
+        positives: [P] places of those with the tag.
+        firsts, behind: [P] where the items with the same output begin, and end.
+    """
+    above = np.concatenate([np.zeros((len(weights), 1)), weights.cumsum(1)], 1)  # weight of the items before each place
+    starts = np.flatnonzero(np.r_[True, firsts[1:] != firsts[:-1]])  # of distinct outputs among the positives
+    hits = np.add.reduceat(weights[:, positives], starts, axis=1)  # [W, G]
+    of_output, reached = above[:, behind[starts]] - above[:, firsts[starts]], above[:, behind[starts]]
+    all_hits = hits.cumsum(1)
+    num_hits = all_hits[:, -1]
+    num_misses = above[:, -1] - num_hits
     defined = (num_hits > 0) & (num_misses > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        below = num_misses[:, None] - all_misses + misses / 2  # a tie counts half
+        below = num_misses[:, None] - (reached - all_hits) + (of_output - hits) / 2  # a tie counts half
         roc_auc = (hits * below).sum(1) / (num_hits * num_misses)
-        precision = np.where(all_hits > 0, all_hits / (all_hits + all_misses), 0.0)
-        average_precision = (hits * precision).sum(1) / num_hits
+        average_precision = (hits * np.where(reached > 0, all_hits / reached, 0.0)).sum(1) / num_hits
     return np.where(defined, [roc_auc, average_precision], 0.0), defined

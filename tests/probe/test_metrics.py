@@ -1,12 +1,14 @@
 """Each metric against a case worked by hand."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.decisions import DECISIONS, decisions_for
-from mert_fairseq.probe.metrics import in_points, per_item, score
+from mert_fairseq.probe.metrics import in_points, per_item, score, scoring_libraries
 from mert_fairseq.probe.weighted_scores import weighted_rankings
 
 KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in "C Db D Eb E F Gb G Ab A Bb B".split())
@@ -96,6 +98,13 @@ def test_what_cannot_be_scored_is_refused():
             score("accuracy", reference, estimate, ("a", "b"))
     with pytest.raises(MertError, match="not finite"):
         score("accuracy", np.array([0]), np.array([[0.0, np.nan]]), ("a", "b"))
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch):
+    scoring_libraries.cache_clear()
+    monkeypatch.setitem(sys.modules, "mir_eval", None)
+    with pytest.raises(MertError, match=r"mir_eval.*; pip install 'mert-fairseq\[probing\]'"):
+        scoring_libraries()
 
 
 def test_rankings_under_many_weightings_are_those_of_scikit_learn():

@@ -17,8 +17,9 @@ from mert_fairseq.probe import probing
 from mert_fairseq.probe.beat_examples import BeatData, BeatSettings
 from mert_fairseq.probe.features import HeardItems
 from mert_fairseq.probe.grid import GridPoint, PointScore, choose, make_grid, search
+from mert_fairseq.probe.items import BeatTimes
 from mert_fairseq.probe.kept_work import KeptWork
-from mert_fairseq.probe.probing import GridSettings, data_hash, probe_task
+from mert_fairseq.probe.probing import GridSettings, data_facts, data_hash, probe_task
 from mert_fairseq.probe.results import read_run, read_scored
 from mert_fairseq.probe.window_examples import WindowData, WindowExamples
 
@@ -162,7 +163,7 @@ def test_more_seeds_and_rates_are_added_to_what_is_there(tmp_path, counted):
 
 def test_work_of_other_settings_is_refused(tmp_path):
     probed(tmp_path, grid=GridSettings(layers=(0,), rates=(1e-2,), seeds=(1,)))
-    with pytest.raises(MertError, match=r"begun with data \{.*, now \{.*remove this one to begin anew"):
+    with pytest.raises(MertError, match=r'begun with data "\w+\.*, now "\w+\.*; .*remove this one to begin anew'):
         probed(tmp_path, data=make_data("classes", seed=3))
     with pytest.raises(MertError, match='begun with options {}, now {"tolerance": 0.02}'):
         probed(tmp_path, options={"tolerance": 0.02})
@@ -266,6 +267,14 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["settings.json", "settings.lock"]
 
 
+def test_files_that_labels_were_read_from_are_known_by_their_hash(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("abc")
+    facts = data_facts(replace(make_data("classes"), annotations=[path], dropped=["song: unreadable"]))
+    assert facts["annotations"] == {"labels.csv": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+    assert facts["dropped"] == ["song: unreadable"] and facts["items"] == {"train": 60, "valid": 60, "test": 60}
+
+
 def test_the_hash_of_data_is_of_names_splits_and_labels():
     data = make_data("tags")
     same = make_data("tags")
@@ -276,3 +285,6 @@ def test_the_hash_of_data_is_of_names_splits_and_labels():
     moved = [replace(item, path=item.path.with_name("elsewhere.wav")) for item in data.items]
     assert data_hash(replace(data, items=moved)) == data_hash(data)
     assert data_hash(replace(data, classes=("a", "b", "c"))) != data_hash(data)
+    songs = make_beats()[1]
+    late = replace(songs.items[0], label=BeatTimes(songs.items[0].label.beats + 0.1, songs.items[0].label.downbeats))
+    assert data_hash(replace(songs, items=[late, *songs.items[1:]])) != data_hash(songs)
