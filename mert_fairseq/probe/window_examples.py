@@ -28,15 +28,18 @@ class WindowData:
         data: items; `heard.owner` counts them.
         heard: features of the windows of all items.
         device: that heads live on.
+        decisions: ways in which an item is decided from its windows, of which validation chooses; None: as published.
 
     Raises:
         MertError: a split without items, an item without windows, or a label that does not fit the classes.
     """
 
-    def __init__(self, task: Task, data: TaskData, heard: HeardItems, device: str = "cpu"):
+    def __init__(
+        self, task: Task, data: TaskData, heard: HeardItems, device: str = "cpu", decisions: Optional[Tuple[str, ...]] = None
+    ):
         self.task, self.classes, self.heard, self.device = task, data.classes, heard, torch.device(device)
         self.num_layers, self.dim = heard.rows.shape[1] - 1, heard.rows.shape[2]
-        self.labels = labels_of(task, data)
+        self.labels, self.decisions = labels_of(task, data), decisions or decisions_for(task.metrics)
         if len(heard.owner) and heard.owner.max() >= len(data.items):
             raise MertError(f"{task.name}: features of {heard.owner.max() + 1} items for {len(data.items)}; they are of other data")
         self.items: Dict[str, np.ndarray] = {}  # [n] which items are of a split
@@ -129,7 +132,7 @@ class WindowExamples:
 
     def validate(self, head: Head) -> Tuple[float, str]:
         outputs = self._outputs(head, "valid")
-        ways = decisions_for(self.data.task.metrics)
+        ways = self.data.decisions
         if not np.isfinite(outputs).all():
             return -np.inf, ways[0]
         scores = [self._score(self._decided(outputs, "valid", way)) for way in ways]
