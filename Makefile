@@ -8,6 +8,7 @@ MUSIC ?=
 # Where torch comes from, if not from pip's usual index: https://download.pytorch.org/whl/cpu has a small one without CUDA.
 TORCH_INDEX ?=
 DEMO_DIR ?=
+PYTEST_FLAGS ?=
 # The other major version that exported folders are tested with, in a folder of its own.
 TRANSFORMERS_4 := transformers==4.56.2 huggingface-hub==0.36.2 tokenizers==0.22.2 requests==2.34.2 urllib3==2.8.0 \
   charset-normalizer==3.5.2 certifi==2026.10.18
@@ -52,11 +53,11 @@ test: lint
 	$(BIN)/python -m pytest
 
 test-slurm: setup
-	$(BIN)/python -m pytest tests/cluster --ignore=tests/cluster/test_laptop_to_cluster.py
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/cluster --ignore=tests/cluster/test_laptop_to_cluster.py
 
 # Every command of examples/laptop_to_cluster.md.
 test-page: setup
-	$(BIN)/python -m pytest tests/cluster/test_laptop_to_cluster.py
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/cluster/test_laptop_to_cluster.py
 
 check: test
 

@@ -24,7 +24,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Optional[List[str]] = None) -> int:
     """Exit code 0; 1 and one line on a fault of the input; 2 on wrong usage; 130 when interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)  # fairseq set it up before
-    logging.getLogger("fairseq").setLevel(logging.WARNING)  # it logs the settings of every model it builds
     argv = sys.argv[1:] if argv is None else [str(argument) for argument in argv]
     args = build_parser().parse_args(argv)
     args.argv = argv  # which jobs on a cluster are given again

@@ -47,9 +47,9 @@ class Encoder:
                 digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def hidden_states(self, wave: Tensor) -> List[Tensor]:
-        """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32, on the encoder's device."""
-        return [state.float() for state in self._model.hidden_states(wave.to(self.device))]
+    def hidden_states(self, wave: Tensor, last: Optional[int] = None) -> List[Tensor]:
+        """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32, on the encoder's device; or up to that of layer `last`."""
+        return [state.float() for state in self._model.hidden_states(wave.to(self.device), last)]
 
 
 def load_model(path: str, device: Optional[str] = None, precision: str = "float32") -> Encoder:

@@ -78,7 +78,7 @@ def extract_all(
             yield items[0].index, items[0].error
             continue
         with torch.inference_mode():
-            states = model.hidden_states(torch.from_numpy(np.stack([item.wave for item in items])))
+            states = model.hidden_states(torch.from_numpy(np.stack([item.wave for item in items])), settings.layer)
         for place, item in enumerate(items):
             if item.index not in files:
                 make = functools.partial(allocate, item.index)

@@ -1,5 +1,6 @@
 """The model of a training checkpoint, without its task's data."""
 
+import logging
 from dataclasses import asdict, dataclass, fields
 from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
@@ -12,6 +13,8 @@ from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
 from mert_fairseq.models.mert import MERTConfig, MERTModel
+
+logging.getLogger("fairseq.models.hubert.hubert").setLevel(logging.WARNING)  # it logs all settings of every model it builds
 
 #: Settings that are no part of what was learned, or that other configurations hold the values of.
 OWN = {"label_rate": float(FRAME_RATE), "required_seq_len_multiple": 2, "seed": 1, "compile": False, "autocast": "none"}

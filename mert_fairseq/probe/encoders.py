@@ -45,8 +45,8 @@ class ProbedEncoder(Protocol):
     weights_hash: str
     device: torch.device
 
-    def hidden_states(self, wave: Tensor) -> List[Tensor]:
-        """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32."""
+    def hidden_states(self, wave: Tensor, last: Optional[int] = None) -> List[Tensor]:
+        """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32, or at least those up to layer `last`."""
 
 
 def open_encoder(spec: str, device: Optional[str] = None, precision: str = "float32", seed: int = 1) -> ProbedEncoder:

@@ -38,8 +38,8 @@ class ForeignEncoder:
         return digest.hexdigest()
 
     @torch.inference_mode()
-    def hidden_states(self, wave: Tensor) -> List[Tensor]:
-        """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32."""
+    def hidden_states(self, wave: Tensor, last: Optional[int] = None) -> List[Tensor]:
+        """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32, whatever `last` says."""
         wave = resample(wave.to(self.device), SAMPLE_RATE, self._rate)
         if self._normalise:  # as transformers' Wav2Vec2FeatureExtractor does
             wave = (wave - wave.mean(-1, keepdim=True)) / (wave.var(-1, keepdim=True, unbiased=False) + 1e-7).sqrt()

@@ -1,7 +1,7 @@
 """The baseline that knows nothing: log-mel frames and how much they change."""
 
 import hashlib
-from typing import List
+from typing import List, Optional
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class LogMelEncoder:
         self._mel = MelSpectrogram(SAMPLE_RATE, n_fft=WINDOW, hop_length=HOP, n_mels=NUM_BINS, power=1.0).to(device)
         self.weights_hash = hashlib.sha256(f"logmel {NUM_BINS} {WINDOW} {HOP} {FLOOR}".encode()).hexdigest()
 
-    def hidden_states(self, wave: Tensor) -> List[Tensor]:
+    def hidden_states(self, wave: Tensor, last: Optional[int] = None) -> List[Tensor]:
         """[B, S] samples at 24 kHz -> [[B, T, 256]]."""
         levels = (self._mel(wave.to(self.device)) + FLOOR).log().transpose(1, 2)
         change = torch.diff(levels, dim=1, prepend=levels[:, :1]).abs()

@@ -3,7 +3,6 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ def make_corpus(folder: Path) -> None:
         frames = [NUM_SAMPLES // 320] * (rows[1] - rows[0])
         info = ShardInfo("codes", "made", 8, 75.0, rows, frames, [1024] * 8, {}, None, manifest.rows_hash(*rows))
         np.lib.format.open_memmap(path, "w+", np.uint16, (sum(frames), 8))
-        path.with_suffix(".json").write_text(json.dumps(asdict(info)))
+        path.with_suffix(".json").write_text(json.dumps(vars(info)))
 
 
 def memory(field: str = "Private_Dirty") -> float:

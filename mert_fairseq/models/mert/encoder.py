@@ -1,7 +1,7 @@
 """fairseq's transformer encoder: its weights and values, in the form that is quickest on the device at hand."""
 
 import logging
-from typing import List
+from typing import List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -50,16 +50,19 @@ class MERTEncoder(TransformerEncoder):
             self.compiled = False
             return super().extract_features(*args, **options)
 
-    def hidden_states(self, x: Tensor) -> List[Tensor]:
+    def hidden_states(self, x: Tensor, last: Optional[int] = None) -> List[Tensor]:
         """[B, T, D] -> L + 1 tensors [B, T, D]: the first layer's input and every layer's output; for evaluation, all frames seen.
 
-        As transformers counts and defines HuBERT's: the last one is behind the final norm of pre-LN, those between are not.
+        That of layer L is behind the final norm of pre-LN, those between are not.
+
+        Args:
+            last: 0 .. L; layers behind it are not computed.
         """
         x = x + self.pos_conv(x.transpose(1, 2)).transpose(1, 2)
         states = [x if self.layer_norm_first else self.layer_norm(x)]
-        for layer in self.layers:
+        for layer in self.layers[:last]:
             states.append(layer(states[-1].transpose(0, 1), need_weights=False)[0].transpose(0, 1))
-        if self.layer_norm_first:
+        if self.layer_norm_first and len(states) > len(self.layers):
             states[-1] = self.layer_norm(states[-1])
         return states
 

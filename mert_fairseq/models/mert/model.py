@@ -119,11 +119,14 @@ class MERTModel(HubertModel):
         }
 
     @torch.no_grad()
-    def hidden_states(self, source: Tensor) -> List[Tensor]:
-        """[B, S] wave -> L + 1 tensors [B, T, D], the transformer's input first; no mask, no noise; for a model in evaluation mode."""
+    def hidden_states(self, source: Tensor, last: Optional[int] = None) -> List[Tensor]:
+        """[B, S] wave -> L + 1 tensors [B, T, D], the transformer's input first, or up to that of layer `last`.
+
+        No mask, no noise; for a model in evaluation mode.
+        """
         with self._autocast(source.device):
             features = self.forward_features(source.to(self.mask_emb.dtype))
-            return self.encoder.hidden_states(self._project(features, None)[0])
+            return self.encoder.hidden_states(self._project(features, None)[0], last)
 
     def _project(self, features: Tensor, padding_mask: Optional[Tensor]):
         """[B, C, T] -> [B, T, D], and the padding mask at frame rate."""
