@@ -17,6 +17,7 @@ import numpy as np
 from mert_fairseq.data.audio import AudioError
 from mert_fairseq.data.manifest import read_manifest
 from mert_fairseq.data.scan import usable_cpus
+from mert_fairseq.probe.audio_check import files_of
 from mert_fairseq.probe.fingerprint import Fingerprint, FingerprintCache, landmarks
 from mert_fairseq.probe.items import Item
 
@@ -126,7 +127,7 @@ def find_overlap(
     """
     names: Dict[Path, List[str]] = defaultdict(list)
     for item in items:
-        names[item.path].append(item.name)
+        names[files_of(item)[0]].append(item.name)  # of stems the mixture
     training = read_manifest(manifest)
     train_paths = [training.path(row) for row in range(len(training))]
     report = OverlapReport(num_items=sum(map(len, names.values())), num_files=len(train_paths))

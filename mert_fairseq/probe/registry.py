@@ -19,7 +19,7 @@ from mert_fairseq.probe.datasets import (
 )
 from mert_fairseq.probe.task import HeadSettings, Hearing, Option, Task
 
-TAG_METRICS = ("roc_auc", "ap")
+TAG_METRICS = ("roc_auc", "average_precision")
 TAG_HEAD = HeadSettings(epochs=100, patience=10, plateau=3)
 NOTE_HEAD = HeadSettings(epochs=50, patience=10, plateau=3)
 GTZAN_HEAD = HeadSettings(epochs=100, patience=20, plateau=6)
@@ -114,8 +114,8 @@ _ROWS: List[Task] = [
         kind="beats",
         read=gtzan.read_rhythm,
         counts={"train": 442, "valid": 197, "test": 290},
-        metrics=("beat_f1",),
-        monitor="beat_f1",
+        metrics=("f_measure",),
+        monitor="f_measure",
         hearing=Hearing(window_s=31),
         head=GTZAN_HEAD,
         choices=(
@@ -133,7 +133,7 @@ _ROWS: List[Task] = [
         kind="values",
         read=emomusic.read,
         counts={"train": 504, "valid": 115, "test": 125},
-        metrics=("r2_arousal", "r2_valence"),
+        metrics=("r2_valence", "r2_arousal"),
         monitor="r2",
         hearing=EMO_HEARINGS["30s"],
         head=HeadSettings(epochs=100, patience=20, plateau=5),
@@ -259,7 +259,7 @@ _ROWS: List[Task] = [
             "SDR is of the whole song, over channels and time (MDX 2021), and the score the mean over songs.",
             "Validation songs are the 14 that the musdb package names, unless there is a folder valid/.",
         ),
-        options=(Option("lstm", ("forward", "both"), "direction: forward only (MARBLE's code) or both ways (its paper)", "head"),),
+        options=(Option("bidirectional", (False, True), "of the LSTM: forward only (MARBLE's code) or both ways (its paper)", "head"),),
         seconds=(5, 900),
     ),
 ]
