@@ -121,7 +121,7 @@ def _chunks(data: Path, remainder: str, leading_silence: str) -> Tuple[List[Chun
     files, dropped = _recordings(folder_of(data, ROOTS, "*male*/*/*/*.wav", MEND))
     chunks = []
     for technique in sorted(files):
-        for group, (stem, path) in enumerate(sorted(files[technique].items())):
+        for group, (stem, path) in enumerate(sorted(files[technique].items(), key=lambda found: f"{found[0]}.wav")):
             singer = stem.split("_")[0]
             if singer not in SINGERS:
                 dropped.append(f"{technique}/{path.name}: its name begins with no singer")
