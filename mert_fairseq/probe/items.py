@@ -37,7 +37,7 @@ class Item:
 
     Attributes:
         name: unique within a task, and the same on every machine: the path below the data folder, or the dataset's own number.
-        path: of the audio file.
+        path: of the audio file; for stems the song's folder, or its .stem.mp4.
         split: "train", "valid" or "test".
         label: class number; [C] of 0 and 1 for tags; [R] float values; beat times; or the files of stems.
         start_s, stop_s: the part that is meant; None: to the end.

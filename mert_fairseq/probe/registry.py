@@ -259,7 +259,7 @@ _ROWS: List[Task] = [
             "SDR is of the whole song, over channels and time (MDX 2021), and the score the mean over songs.",
             "Validation songs are the 14 that the musdb package names, unless there is a folder valid/.",
         ),
-        options=(Option("lstm", ("forward", "both"), "direction: forward only (MARBLE's code) or both ways (its paper)", "head"),),
+        options=(Option("bidirectional", (False, True), "of the LSTM: forward only (MARBLE's code) or both ways (its paper)", "head"),),
         seconds=(5, 900),
     ),
 ]

@@ -67,7 +67,7 @@ class Dataset:
         return data / self.name if (data / self.name).is_dir() else data
 
 
-Value = Union[str, float]
+Value = Union[str, float, bool]
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Option:
         name: `--option NAME=VALUE`.
         values: the allowed ones.
         about: what each is and whose it is, one sentence.
-        of: "data": a keyword of the task's `read`; "hearing": picks one of `hearings`; "score": a keyword of the metric;
-            "head": of the head or its training.
+        of: "data": a keyword of the task's `read`; "hearing": picks one of `hearings`; "score": of how outputs are scored;
+            "head": of the head and its training.
         hearings: value -> how audio is cut, for "hearing".
         counts: value -> items per split that are known for it; where it has none, counts are not checked.
     """
@@ -94,7 +94,7 @@ class Option:
     def value(self, given: Value) -> Value:
         """The allowed value that is meant by `given`, as text from the command line or as it is; raises MertError if none is."""
         for value in self.values:
-            if value == given or str(value) == str(given):
+            if value == given or str(value).lower() == str(given).lower():
                 return value
         raise MertError(f"option {self.name}={given}: one of {', '.join(map(str, self.values))} allowed ({self.about})")
 

@@ -111,10 +111,10 @@ def test_tags_without_a_score_are_a_warning(tmp_path):
 def test_an_item_beyond_the_end_of_its_file(tmp_path):
     data = build("NSynthI", tmp_path)
     task = TASKS["NSynthI"]
-    items = task.load(data).items
-    late = dataclasses.replace(items[0], name="late", start_s=1.0, stop_s=9.0)
-    task = dataclasses.replace(task, read=lambda _: TaskData([*items, late], task.load(data).classes))
-    (problem,) = check(task, data, any_counts=True).problems
+    found = task.load(data)
+    late = dataclasses.replace(found.items[0], name="late", start_s=1.0, stop_s=9.0)
+    changed = dataclasses.replace(task, read=lambda _: TaskData([*found.items, late], found.classes))
+    (problem,) = check(changed, data, any_counts=True).problems
     assert "2.0 s long, but late is 1.0 s to 9.0 s" in problem
 
 

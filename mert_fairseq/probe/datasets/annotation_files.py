@@ -54,8 +54,9 @@ def table_of(path: Path, delimiter: str, needed: Sequence[str], mend: str) -> Li
 
 def json_of(path: Path, mend: str) -> Dict:
     """The object in a JSON file."""
+    text = text_of(path, mend)
     try:
-        found = json.loads(text_of(path, mend))
+        found = json.loads(text)
     except ValueError as error:
         raise MertError(f"{path}: not JSON ({error}); {mend}") from None
     if not isinstance(found, dict):
@@ -82,7 +83,7 @@ def class_of(name: str, classes: Dict[str, Found], where: str, mend: str) -> Fou
     """What `classes` has for a name; raises MertError for a label outside the set."""
     if name not in classes:
         known = list(classes)
-        shown = ", ".join(known) if len(known) < 30 else f"{', '.join(known[:8])} ... ({len(known)})"
+        shown = ", ".join(known) if len(known) <= 20 else f"{', '.join(known[:8])} ... ({len(known)})"
         raise MertError(f"{where}: label {name!r} is none of {shown}; {mend}")
     return classes[name]
 

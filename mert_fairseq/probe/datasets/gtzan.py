@@ -103,9 +103,9 @@ def _lists(data: Path, annotations: List[Path]) -> Dict[str, List[str]]:
 
 def read_jams(path: Path, mend: str) -> BeatTimes:
     """Beats of a JAMS file: annotations of namespace "beat", told apart by sandbox.annotation_type."""
-    times = {"beat": np.zeros(0), "downbeat": np.zeros(0)}
+    found, times = json_of(path, mend), {"beat": np.zeros(0), "downbeat": np.zeros(0)}
     try:
-        for annotation in json_of(path, mend)["annotations"]:
+        for annotation in found["annotations"]:
             kind = annotation["sandbox"].get("annotation_type") if annotation["namespace"] == "beat" else None
             if kind in times:
                 times[kind] = _jams_times(annotation["data"])

@@ -42,11 +42,16 @@ def read(data: Path) -> TaskData:
         songs["valid"] = {name: stems for name, stems in songs["train"].items() if name in names}
         songs["train"] = {name: stems for name, stems in songs["train"].items() if name not in names}
     items = [
-        Item(name, stems.mixture, split, stems)
+        Item(name, stems.mixture if is_stem_file(stems.mixture) else stems.mixture.parent, split, stems)
         for split in ("train", "valid", "test")
         for name, stems in songs[split].items()
     ]
     return TaskData(items, STEMS[1:])
+
+
+def is_stem_file(path: Path) -> bool:
+    """Whether a file is of the STEMS release, all stems in one."""
+    return path.name.endswith(STEM_FILE)
 
 
 def validation_songs() -> List[str]:
@@ -64,7 +69,7 @@ def _songs(folder: Path) -> Dict[str, StemFiles]:
         raise MertError(f"{folder}: no such folder; {MEND}")
     found = {}
     for path in sorted(folder.iterdir()):
-        if path.name.endswith(STEM_FILE):
+        if is_stem_file(path):
             found[path.name.removesuffix(STEM_FILE)] = StemFiles(*[path] * len(STEMS))
         elif path.is_dir() and not path.name.startswith("."):
             files = [path / f"{stem}.wav" for stem in STEMS]

@@ -40,7 +40,7 @@ def read_pitch(data: Path) -> TaskData:
 
 
 def _read(data: Path, classes: Tuple[str, ...], key: str, label_of: Callable[[str, str], int]) -> TaskData:
-    root = folder_of(data, [".", "nsynth-data"], "nsynth-*", MEND)
+    root = folder_of(data, [".", "nsynth-data"], "nsynth-[tv]*/", MEND)
     items, annotations = [], []
     for split in SPLITS:
         folder = root / f"nsynth-{split}"

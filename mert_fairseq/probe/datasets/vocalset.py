@@ -121,12 +121,14 @@ def _chunks(data: Path, remainder: str, leading_silence: str) -> Tuple[List[Chun
     files, dropped = _recordings(folder_of(data, ROOTS, "*male*/*/*/*.wav", MEND))
     chunks = []
     for technique in sorted(files):
-        for group, (stem, path) in enumerate(sorted(files[technique].items())):
+        for group, (stem, path) in enumerate(sorted(files[technique].items(), key=lambda found: f"{found[0]}.wav")):
             singer = stem.split("_")[0]
             if singer not in SINGERS:
                 dropped.append(f"{technique}/{path.name}: its name begins with no singer")
                 continue
-            for number, (start, stop) in enumerate(_cuts(path, remainder, leading_silence)):
+            cuts = _cuts(path, remainder, leading_silence)
+            dropped += [] if cuts else [f"{technique}/{path.name}: no whole chunk in it, or no voice that the detector hears"]
+            for number, (start, stop) in enumerate(cuts):
                 chunks.append(Chunk(f"{technique}/{stem}_{number:02d}", path, technique, singer, group, start, stop))
     return chunks, dropped
 
