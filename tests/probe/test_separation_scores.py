@@ -40,7 +40,8 @@ def test_median_sdr_is_musevals():
     estimated += references
     references[2, :, 1_000:2_000] = 0
     estimated[1, :, 3_000:4_000] = 0
-    theirs = metrics.bss_eval(*(wave.transpose(1, 2).double().numpy() for wave in (references, estimated)), window=500, hop=500, filters_len=8)
+    waves = [wave.transpose(1, 2).double().numpy() for wave in (references, estimated)]
+    theirs = metrics.bss_eval(*waves, window=500, hop=500, filters_len=8)
     np.testing.assert_allclose(median_sdr(references, estimated, 500), np.nanmedian(theirs[0], axis=1), atol=1e-6)
 
 

@@ -18,9 +18,12 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def run_bytes(listener: Listener, settings: SeparationSettings, longest_s: float) -> int:
-    """Of what is not the encoder: networks with their optimizers, and a batch or the longest song, whichever is more."""
+    """Of what is not the encoder at work: what the process has already, networks with their optimizers, a batch and the longest song.
+
+    The last two are not needed at the same time, but what one leaves is not always given back before the other.
+    """
     networks = len(settings.targets) * 4 * network_bytes(listener, settings)  # weights, gradients, two moments
-    return networks + max(_batch_bytes(listener, settings), _song_bytes(listener, settings, longest_s))
+    return (_resident("VmRSS") or 0) + networks + _batch_bytes(listener, settings) + _song_bytes(listener, settings, longest_s)
 
 
 def network_bytes(listener: Listener, settings: SeparationSettings) -> int:
@@ -34,7 +37,7 @@ def _batch_bytes(listener: Listener, settings: SeparationSettings) -> int:
     frames, samples = settings.batch * (settings.chunk_frames + 1), settings.batch * settings.chunk_frames * HOP
     waves = 2 * samples * 4 * 2 * FLOAT  # four stereo stems of this batch and the next
     features = frames * listener.encoder.dim * (listener.num_layers + 1) * FLOAT
-    kept = frames * (settings.hidden * (6 * settings.lstm_layers + 8) + 8 * NUM_BINS) * FLOAT  # for the backward pass
+    kept = frames * (settings.hidden * (10 * settings.lstm_layers + 8) + 10 * NUM_BINS) * FLOAT  # for the backward pass
     return waves + features + kept
 
 
@@ -76,7 +79,8 @@ def _reset_peak() -> bool:
 
 
 def _resident(name: str) -> Optional[int]:
-    for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return None
+    """Bytes of this process, as Linux tells them."""
+    if not STATUS.exists():
+        return None
+    lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)

@@ -5,6 +5,7 @@
     songs/{name}.npy   float16 [N, T, D] of a whole song
 """
 
+import functools
 import os
 from pathlib import Path
 from typing import Iterator, Sequence, Tuple
@@ -34,26 +35,31 @@ class KeepingListener(Listener):
 
     def __init__(self, encoder: ProbedEncoder, settings: SeparationSettings, folder: Path, num_mixes: int):
         super().__init__(encoder, settings)
-        self._songs, self._piece = folder / "songs", window_frames(settings.piece_s)
-        self._songs.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(folder, "**/.*.part")
-        self._rows = _open(folder / "mixes.npy", (num_mixes, self.num_layers, settings.chunk_frames + 1, encoder.dim), np.float16)
-        self._heard = _open(folder / "mixes_heard.npy", (num_mixes,), np.uint8)
+        self._folder, self._piece = folder, window_frames(settings.piece_s)
+        self._shape = (num_mixes, self.num_layers, settings.chunk_frames + 1, encoder.dim)
+
+    @functools.cached_property
+    def _mixes(self) -> Tuple[np.ndarray, np.ndarray]:
+        """Rows and which of them are filled; their space is taken with the first mix."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(self._folder, "**/.*.part")
+        rows = _open(self._folder / "mixes.npy", self._shape, np.float16)
+        return rows, _open(self._folder / "mixes_heard.npy", self._shape[:1], np.uint8)
 
     def chunks(self, wave: Tensor, numbers: Sequence[int]) -> Tensor:
         """As a listener's; a batch of which all is there is not heard."""
-        numbers = np.asarray(numbers)
-        missing = np.flatnonzero(self._heard[numbers] == 0)
+        numbers, (kept, heard) = np.asarray(numbers), self._mixes
+        missing = np.flatnonzero(heard[numbers] == 0)
         if len(missing):
             found = super().chunks(wave[missing], numbers[missing])
-            self._rows[numbers[missing]] = _half(found).transpose(1, 0, 2, 3)
-            self._heard[numbers[missing]] = 1
-        rows = torch.from_numpy(self._rows[numbers].astype(np.float32))
+            kept[numbers[missing]] = _half(found).transpose(1, 0, 2, 3)
+            heard[numbers[missing]] = 1
+        rows = torch.from_numpy(kept[numbers].astype(np.float32))
         return rows.transpose(0, 1).to(self.encoder.device)
 
     def song(self, wave: Tensor, name: str) -> Iterator[Tensor]:
         """As a listener's."""
-        path = self._songs / f"{name}.npy"
+        path = self._folder / "songs" / f"{name}.npy"
         if not path.exists():
             self._keep(wave, name, path)
         rows = np.load(path, mmap_mode="r")
@@ -62,6 +68,7 @@ class KeepingListener(Listener):
             yield piece[:, None].to(self.encoder.device)
 
     def _keep(self, wave: Tensor, name: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part = part_path(path)
         rows, first = _allocate(part, (self.num_layers, num_frames(len(wave)), self.encoder.dim), np.float16), 0
         for piece in super().song(wave, name):
