@@ -5,11 +5,11 @@ import logging
 import sys
 from typing import List, Optional
 
-from mert_fairseq.cli import export, features, import_weights, labels, manifest, report, teacher
+from mert_fairseq.cli import export, features, import_weights, labels, manifest, probe, report, teacher
 from mert_fairseq.errors import MertError
 
-STAGES = (manifest, teacher, labels, report, export, import_weights, features)  # in the order of the pipeline
-DESCRIPTION = "MERT pre-training, in order: manifest, teacher, labels, then training by fairseq-hydra-train, then report, export, features."
+STAGES = (manifest, teacher, labels, report, export, import_weights, features, probe)  # in the order of the pipeline
+DESCRIPTION = "MERT pre-training, in order: manifest, teacher, labels, then training by fairseq-hydra-train, then what is done with it."
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Exit code 0; 1 and one line on a fault of the input; 2 on wrong usage; 130 when interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)  # fairseq set it up before
     argv = sys.argv[1:] if argv is None else [str(argument) for argument in argv]
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_args(probe.with_kind(argv))
     args.argv = argv  # which jobs on a cluster are given again
     try:
         return args.run(args)

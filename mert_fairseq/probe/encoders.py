@@ -2,7 +2,7 @@
 
     runs/mert_base/checkpoints/checkpoint_last.pt, mert_base_hf/     a checkpoint, a Hugging Face folder of MERT
     logmel                                                           log-mel frames and their change, no training at all
-    random:mert_base                                                 the model of a configuration, with random weights
+    random:mert_base, random:mert_base:7                             the model of a configuration, with random weights; and of a seed
     hubert-base-ls960/                                               any other audio model that transformers loads from a folder
     muq:MuQ-large-msd-iter/                                          MuQ, where its package is installed
 """
@@ -49,11 +49,8 @@ class ProbedEncoder(Protocol):
         """[B, S] samples at 24 kHz -> L + 1 tensors [B, T, D], float32, or at least those up to layer `last`."""
 
 
-def open_encoder(spec: str, device: Optional[str] = None, precision: str = "float32", seed: int = 1) -> ProbedEncoder:
+def open_encoder(spec: str, device: Optional[str] = None, precision: str = "float32") -> ProbedEncoder:
     """Opens what `--model` names.
-
-    Args:
-        seed: of random weights.
 
     Raises:
         MertError: nothing of that name, or it cannot be read.
@@ -61,7 +58,7 @@ def open_encoder(spec: str, device: Optional[str] = None, precision: str = "floa
     if spec == "logmel":
         return LogMelEncoder(device_of(device))
     if spec.startswith("random:"):
-        return _random(spec, device, seed)
+        return _random(spec, device)
     if spec.startswith("muq:"):
         return load_muq(Path(spec.removeprefix("muq:")), device_of(device))
     folder = Path(spec)
@@ -73,16 +70,18 @@ def open_encoder(spec: str, device: Optional[str] = None, precision: str = "floa
     return load_model(spec, device, precision)
 
 
-def _random(spec: str, device: Optional[str], seed: int) -> Encoder:
-    name = spec.removeprefix("random:")
+def _random(spec: str, device: Optional[str]) -> Encoder:
+    name, _, seed = spec.removeprefix("random:").partition(":")
     path = CONFIGS / f"{name}.yaml"
+    if seed and not seed.isdecimal():
+        raise MertError(f"--model {spec}: the seed behind the configuration is a number, e.g. random:{name}:7")
     if not path.is_file():
         raise MertError(f"--model {spec}: no such configuration; one of {', '.join(sorted(p.stem for p in CONFIGS.glob('*.yaml')))} wanted")
     settings = OmegaConf.to_container(OmegaConf.load(path).model, resolve=False)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed or 1))
         model = build_model(settings, [RANDOM_CODEBOOK], spec)
-    return Encoder(f"{spec}, seed {seed}", model, device_of(device))
+    return Encoder(spec, model, device_of(device))
 
 
 def _model_type(folder: Path) -> str:

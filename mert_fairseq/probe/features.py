@@ -78,7 +78,7 @@ def hear(
         progress: told how many of the missing windows are done.
     """
     segments, owner = _segments(items, hearing, encoder.shortest)
-    keys = [_key(segment, root) for segment in segments]
+    keys = [window_key(segment, root) for segment in segments]
     store = WindowStore(cache_folder(cache, encoder), (encoder.num_layers + 1, encoder.dim))
     if any(key not in store.places() for key in set(keys)):
         with store.writing():
@@ -105,8 +105,8 @@ def _segments(items: Sequence[Item], hearing: Hearing, shortest: int) -> Tuple[L
     return segments, owner
 
 
-def _key(segment: AudioSegment, root: Path) -> str:
-    """The window's place in a file of that size, so that a file that was mended is heard again."""
+def window_key(segment: AudioSegment, root: Path) -> str:
+    """Of a window: its place in a file of that size, so that a file that was mended is heard again; paths below `root` alone."""
     path = Path(segment.path)
     name = path.relative_to(root) if path.is_relative_to(root) else path
     return f"{segment.start}\t{segment.num_samples}\t{path.stat().st_size}\t{json.dumps(str(name))}"
@@ -142,7 +142,7 @@ def estimate(encoder: ProbedEncoder, items: Sequence[Item], hearing: Hearing, ca
     segments, _ = _segments(items, hearing, encoder.shortest)
     store = WindowStore(cache_folder(cache, encoder), (encoder.num_layers + 1, encoder.dim))
     there = store.places()
-    missing = [segment for segment in segments if _key(segment, root) not in there]
+    missing = [segment for segment in segments if window_key(segment, root) not in there]
     if not missing:
         return Estimate(0, 0.0, 0)
     seconds_of_audio = sum(segment.num_samples for segment in missing) / SAMPLE_RATE

@@ -17,7 +17,18 @@ class BeatTimes:
     downbeats: np.ndarray
 
 
-Label = Union[int, np.ndarray, BeatTimes]
+@dataclass(frozen=True)
+class StemFiles:
+    """A mixture and its four sources; five times the same file where one holds them all (.stem.mp4)."""
+
+    mixture: Path
+    vocals: Path
+    drums: Path
+    bass: Path
+    other: Path
+
+
+Label = Union[int, np.ndarray, BeatTimes, StemFiles]
 
 
 @dataclass(frozen=True)
@@ -26,9 +37,9 @@ class Item:
 
     Attributes:
         name: unique within a task, and the same on every machine: the path below the data folder, or the dataset's own number.
-        path: of the audio file.
+        path: of the audio file; for stems the song's folder, or its .stem.mp4.
         split: "train", "valid" or "test".
-        label: class number; [C] of 0 and 1 for tags; [R] float values; or beat times.
+        label: class number; [C] of 0 and 1 for tags; [R] float values; beat times; or the files of stems.
         start_s, stop_s: the part that is meant; None: to the end.
     """
 

@@ -24,7 +24,7 @@ def test_log_mel_hears_pitch_and_change():
 
 
 def test_random_weights_are_those_of_the_seed():
-    one, same, other = (open_encoder("random:mert_tiny", "cpu", seed=seed) for seed in (1, 1, 2))
+    one, same, other = (open_encoder(spec, "cpu") for spec in ("random:mert_tiny", "random:mert_tiny:1", "random:mert_tiny:2"))
     assert one.weights_hash == same.weights_hash != other.weights_hash
     torch.testing.assert_close(one.hidden_states(WAVE), same.hidden_states(WAVE))
     assert len(one.hidden_states(WAVE)) == one.num_layers + 1 and one.frame_rate == 75
@@ -48,6 +48,7 @@ def test_other_audio_models_are_heard_at_their_own_rate(tmp_path, normalise):
 def test_what_is_no_encoder_is_refused(tmp_path):
     for spec, said in (
         ("random:mert_huge", "no such configuration; one of .*mert_tiny"),
+        ("random:mert_tiny:x", "the seed behind the configuration is a number"),
         ("nowhere", "no such file or folder; a checkpoint, a Hugging Face folder, logmel"),
         ("muq:nowhere", "muq"),
         (str(tmp_path), "config.json: cannot be read"),

@@ -1,0 +1,77 @@
+"""Whether the audio of items can be read, from headers alone, and how long it is."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
+
+from mert_fairseq.data.audio import AudioError, audio_info
+from mert_fairseq.data.native_audio import open_audio
+from mert_fairseq.probe.items import Item, StemFiles
+
+STEMS_SUFFIX = ".mp4"  # read by ffmpeg, not by libsndfile
+ROUNDING_S = 0.1  # between a list's seconds and a file's
+Progress = Callable[[int, int], None]
+
+
+def lengths_of(items: Iterable[Item], threads: int, progress: Optional[Progress] = None) -> Tuple[Dict[Path, Optional[float]], List[str]]:
+    """(file -> seconds, None for STEMS; what is wrong with those that cannot be read), each file once.
+
+    Args:
+        progress: told how many files are done, of how many.
+    """
+    paths = list(dict.fromkeys(path for item in items for path in files_of(item)))
+    seconds, faults = {}, []
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for done, (path, (length, fault)) in enumerate(zip(paths, pool.map(_length, paths)), 1):
+            if fault:
+                faults.append(fault)
+            else:
+                seconds[path] = length
+            if progress is not None:
+                progress(done, len(paths))
+    return seconds, faults
+
+
+def files_of(item: Item) -> Tuple[Path, ...]:
+    """The audio files of an item, each once."""
+    if isinstance(item.label, StemFiles):
+        stems = item.label
+        return tuple(dict.fromkeys((stems.mixture, stems.vocals, stems.drums, stems.bass, stems.other)))
+    return (item.path,)
+
+
+def span_fault(item: Item, length: Optional[float]) -> str:
+    """What is wrong with the part of a file that an item is; "" if nothing is, or the length is not known.
+
+    Args:
+        length: of the file, seconds.
+    """
+    if length is None or (item.start_s < length and (item.stop_s is None or item.stop_s < length + ROUNDING_S)):
+        return ""
+    stop = "its end" if item.stop_s is None else f"{item.stop_s:.1f} s"
+    return f"{item.path}: {length:.1f} s long, but {item.name} is {item.start_s:.1f} s to {stop}"
+
+
+def _length(path: Path) -> Tuple[Optional[float], str]:
+    """(seconds, ""), or (None, what is wrong)."""
+    try:
+        if path.suffix == STEMS_SUFFIX:
+            return None, _stems_fault(path)
+        if path.suffix == ".mp3":  # its header's length, or an estimate: not decoded to its end
+            with open_audio(path) as sound:
+                length = sound.frames / sound.samplerate
+        else:
+            info = audio_info(path)
+            length = info.native_frames / info.native_rate
+    except AudioError as error:
+        return None, str(error).split("; ")[0]
+    return (length, "") if length > 0 else (None, f"{path}: no audio in it")
+
+
+def _stems_fault(path: Path) -> str:
+    """Whether it is MP4 at all: its first box is `ftyp`."""
+    try:
+        with open(path, "rb") as handle:
+            return "" if handle.read(8)[4:] == b"ftyp" else f"{path}: not MP4"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"

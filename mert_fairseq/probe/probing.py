@@ -1,0 +1,115 @@
+"""One task from cached features to scores: the grid on validation, the chosen point trained with each seed, its test items scored once."""
+
+import hashlib
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from mert_fairseq.errors import MertError
+from mert_fairseq.probe.grid import RATES, GridPoint, Layers, PointScore, Progress, choose, make_grid, search
+from mert_fairseq.probe.head_training import train_head
+from mert_fairseq.probe.items import SPLITS, TaskData
+from mert_fairseq.probe.kept_work import KeptWork
+from mert_fairseq.probe.results import Results, SeedScore, scores_of, versions, write_results
+from mert_fairseq.probe.significance import Scored
+from mert_fairseq.probe.task import Task
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """What is tried and how often the chosen point is trained.
+
+    Attributes:
+        layers: hidden states, and None among them for the sum; by default the sum and all of them.
+        rates: learning rates.
+        seeds: of the heads that are tested; the grid is trained with the first.
+    """
+
+    layers: Optional[Tuple[Optional[int], ...]] = None
+    rates: Tuple[float, ...] = RATES
+    seeds: Tuple[int, ...] = (1, 2, 3)
+
+
+def probe_task(
+    task: Task,
+    data: TaskData,
+    layers: Layers,
+    encoder: Mapping[str, Any],
+    folder: Path,
+    grid: GridSettings = GridSettings(),
+    options: Optional[Mapping[str, Any]] = None,
+    progress: Optional[Progress] = None,
+) -> Results:
+    """Trains, chooses, tests, and writes FOLDER/results.json; a rerun goes on where the last one ended.
+
+    Args:
+        layers: `WindowData` or `BeatData` of the same task and data.
+        encoder: name, weights_hash, num_layers and dim, for the results.
+        options: what else was chosen and changes numbers; it is written down, and kept work of others is refused.
+        progress: told how many heads of the grid are trained.
+    """
+    if not grid.seeds or len(set(grid.seeds)) != len(grid.seeds):
+        raise MertError(f"seeds {', '.join(map(str, grid.seeds)) or 'none'}: one or more different ones wanted")
+    points = make_grid(layers.num_layers, grid.layers, grid.rates)
+    facts = data_facts(data)
+    settings = {"hearing": asdict(task.hearing), "head": asdict(task.head), "options": dict(options or {})}
+    depends = {"task": task.name, "monitor": task.monitor, "encoder": encoder["weights_hash"], "data": facts["hash"], **settings}
+    work = KeptWork(Path(folder) / "work", depends)
+    scores = search(layers, points, task.head, grid.seeds[0], work, progress)
+    chosen = choose(scores)
+    scored, seeds = _test(task, data, layers, chosen.point, grid.seeds, work)
+    per_seed, together = scores_of(scored)
+    results = Results(
+        task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=tuple(data.classes), encoder=dict(encoder),
+        data=facts,
+        settings={**settings, "rates": list(grid.rates)}, versions=versions(), grid=[asdict(one) for one in scores], chosen=_named(chosen),
+        seeds=[SeedScore(scores=found, **seed) for seed, found in zip(seeds, per_seed)], scores=together, predictions_sha256="",
+    )  # fmt: skip
+    return write_results(Path(folder), results, scored)
+
+
+def data_hash(data: TaskData) -> str:
+    """sha256 of all items: name, split, part, label, and of the names of classes; the same wherever the data lies."""
+    digest = hashlib.sha256(repr(tuple(data.classes)).encode())
+    for item in data.items:
+        digest.update(f"\n{item.name}\t{item.split}\t{item.start_s}\t{item.stop_s}\t".encode())
+        parts = [getattr(item.label, part.name) for part in fields(item.label)] if is_dataclass(item.label) else [item.label]
+        for part in parts:
+            digest.update(part.name.encode() if isinstance(part, Path) else np.ascontiguousarray(part, np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def data_facts(data: TaskData) -> Dict[str, Any]:
+    """For the results: hash of the items, items per split, what was dropped, sha256 of each file that labels were read from."""
+    annotations = {}
+    for path in data.annotations:
+        with open(path, "rb") as file:
+            annotations[Path(path).name] = hashlib.file_digest(file, "sha256").hexdigest()
+    counts = {split: len(data.of(split)) for split in SPLITS}
+    return {"hash": data_hash(data), "items": counts, "dropped": list(data.dropped), "annotations": annotations}
+
+
+def _named(chosen: PointScore) -> Dict[str, Any]:
+    return {"layer": chosen.layer, "rate": chosen.rate, "validation": chosen.validation}
+
+
+def _test(
+    task: Task, data: TaskData, layers: Layers, point: GridPoint, seeds: Sequence[int], work: KeptWork
+) -> Tuple[Scored, List[Dict[str, Any]]]:
+    """Test items' estimates of one head per seed, and what is known of each head."""
+    names = [f"test_{point.name}_seed-{seed}" for seed in seeds]
+    examples = layers.of_layer(point.layer) if any(work.read(name) is None for name in names) else None
+    for name, seed in zip(names, seeds):
+        with work.claimed(name):
+            if work.read(name) is None:
+                trained = train_head(examples, task.head, point.rate, seed)
+                if not np.isfinite(trained.judged):
+                    raise MertError(f"{task.name}: {point.name} did not stay finite with seed {seed}; leave the greatest rates out")
+                validation, decision = examples.validate(trained.head)
+                content = {"seed": seed, "validation": validation, "decision": decision, "epoch": trained.epoch}
+                work.write(name, content, examples.estimate(trained.head, "test", decision).astype(np.float32))
+    estimates = np.stack([work.read_array(name) for name in names])
+    items = tuple(item.name for item in data.of("test"))
+    return Scored(items, layers.reference("test"), estimates, tuple(data.classes), tuple(task.metrics)), [work.read(name) for name in names]
