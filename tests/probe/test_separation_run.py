@@ -1,7 +1,6 @@
 """The whole task on a miniature: what features tell is learned, a killed run goes on exactly, and nothing depends on what is beside it."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -190,12 +189,9 @@ def test_data_is_looked_at_before_the_encoder_hears_anything(data, tmp_path):
     assert encoder.heard_s == 0 and not (tmp_path / "out").exists()
 
 
-def test_time_and_memory_are_told_before_training(data, tmp_path, caplog):
-    def first_progress(what, *_):
-        raise Killed
-
-    caplog.set_level(logging.INFO)
+def test_time_and_memory_are_told_before_training(data, tmp_path):
+    said = []
     with pytest.raises(Killed):
-        run(data, tmp_path, first_progress)
-    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("separation: at most")]
-    assert "2 epochs of" in line and "GB" in line
+        separate_and_score(PilotEncoder(), data, SeparationSettings(**BRIEF), tmp_path, killed_at("epoch 1", 1), said.append)
+    (line,) = said
+    assert line.startswith("separation: at most") and "2 epochs of" in line and "memory about" in line

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Dict
+from typing import Callable, Dict
 
 from mert_fairseq.probe.encoders import ProbedEncoder
 from mert_fairseq.probe.items import TaskData
@@ -24,16 +24,18 @@ def separate_and_score(
     settings: SeparationSettings,
     out_dir: Path,
     progress: Progress = lambda what, done, total: None,
+    say: Callable[[str], None] = logger.info,
 ) -> Dict[str, Dict[str, float]]:
     """Trains a network per stem and scores the test songs; may be killed and called again, and then goes on exactly.
 
-    An estimate of time and memory is logged before training starts.
+    An estimate of time and memory is said before training starts.
 
     Args:
         encoder: stays as it is.
         data: items of kind "stems": path is a track's folder or .stem.mp4 file.
         out_dir: of this run alone, see `run_folder`.
         progress: told what is being done, how much of it is, and of how much.
+        say: told the estimate, one line.
 
     Returns:
         SDR in dB (`scoring.global_sdr`) per test song and stem. The published score of a stem is the mean over songs.
@@ -50,7 +52,7 @@ def separate_and_score(
     left = sum(track.name not in folder.scores() for track in splits["test"])
     if training.active or left:
         epochs = settings.epochs - training.epoch if training.active else 0
-        logger.info(estimate(listener, splits, settings, epochs, left).describe())
+        say(estimate(listener, splits, settings, epochs, left).describe())
     training.run(progress)
     scores = score_songs(training.best_networks(), listener, settings, folder, splits["test"], progress)
     return {song: {stem: score["sdr"] for stem, score in stems.items()} for song, stems in scores.items()}
