@@ -7,6 +7,7 @@ from mert_fairseq.report.html import alarm_list, page, paragraph, table
 from mert_fairseq.report.page_file import PageFile
 from mert_fairseq.report.panels import draw_panels
 from mert_fairseq.report.run import Run
+from mert_fairseq.tasks.alarm_line import short_list
 
 
 def write_comparison_page(runs: Sequence[Run], file: PageFile) -> None:
@@ -51,7 +52,11 @@ def _learning_text(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 def _alarms(runs: Sequence[Run], names: Sequence[str]) -> str:
     items = [
-        (f"{name}, update {alarm.update:,}: {alarm.name.replace('_', ' ')}{' is over' if alarm.over else ''}", alarm.text, alarm.over)
+        (
+            f"{name}, update {alarm.update:,}: {alarm.name.replace('_', ' ')} ({short_list(alarm.subjects)}){' is over' * alarm.over}.",
+            alarm.text,
+            alarm.over,
+        )
         for run, name in zip(runs, names)
         for alarm in run.log.alarms
     ]

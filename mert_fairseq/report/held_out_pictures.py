@@ -19,6 +19,7 @@ TEACHER, TARGETS, PREDICTED = COLOURS[7], COLOURS[0], COLOURS[1]
 def draw_spectra(clip: HeldOutClip) -> bytes:
     """A PNG: true, masked and predicted spectrum side by side, in one scale."""
     from matplotlib.colors import PowerNorm
+    from matplotlib.ticker import MaxNLocator
 
     hidden = np.ma.masked_array(clip.true, np.broadcast_to(clip.masked[:, None], clip.true.shape))
     norm = PowerNorm(GAMMA, 0, max(float(np.percentile(clip.true, BRIGHTEST)), 1e-6), clip=True)
@@ -31,7 +32,7 @@ def draw_spectra(clip: HeldOutClip) -> bytes:
         _mark_masked(places[2], clip.masked)
         label_octaves(places[0], clip.frequencies)
         places[0].set_ylabel("Hz")
-        figure.colorbar(image, ax=list(places), label="magnitude", aspect=30, pad=0.01)
+        figure.colorbar(image, ax=list(places), label="magnitude", aspect=30, pad=0.01, ticks=MaxNLocator(4))
         return as_png(figure)
 
 

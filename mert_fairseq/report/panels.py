@@ -10,7 +10,7 @@ from mert_fairseq.report.canvas import as_png, new_figure
 SMOOTHED = 120  # points from which on a curve is drawn as its running mean over the pale curve itself
 MEAN_OF = 30  # a running mean is over the curve's points / MEAN_OF
 WIDTH = 13.2  # inches, of a picture
-PANEL_SHAPE = 1.45  # width over height
+SHAPE = 1.45  # of a panel, width over height
 
 
 @dataclass
@@ -67,10 +67,14 @@ class Panel:
         return [curve for curve in self.curves if len(curve.finite[0])]
 
 
-def draw_panels(panels: Sequence[Panel], columns: int = 4, shared_legend: bool = False) -> bytes:
-    """A PNG of all panels, row by row; each has its own legend, or the picture has one where all show the same curves."""
+def draw_panels(panels: Sequence[Panel], columns: int = 4, shared_legend: bool = False, shape: float = SHAPE) -> bytes:
+    """A PNG of all panels, row by row; each has its own legend, or the picture has one where all show the same curves.
+
+    Args:
+        shape: of a panel, width over height.
+    """
     rows = -(-len(panels) // columns)
-    with new_figure(WIDTH, WIDTH / columns / PANEL_SHAPE * rows + 0.3 * shared_legend) as figure:
+    with new_figure(WIDTH, WIDTH / columns / shape * rows + 0.3 * shared_legend) as figure:
         places = list(figure.subplots(rows, columns, squeeze=False).flat)
         for place, panel in zip(places, panels):
             _draw(place, panel, legend=not shared_legend)
@@ -103,12 +107,23 @@ def _draw(axes, panel: Panel, legend: bool) -> None:
         _draw_curve(axes, curve)
     for level in panel.levels:
         axes.axhline(level.value, color=level.colour, linestyle=":", linewidth=1.3, label=level.label)
-    if panel.log and all(curve.finite[1].min() > 0 for curve in panel.drawn):
-        axes.set_yscale("log")
+    if panel.log and any(curve.finite[1].max() > 0 for curve in panel.drawn):
+        axes.set_yscale("log", nonpositive="mask")
+        _label_decades(axes)
     elif panel.from_zero:
         axes.set_ylim(bottom=0)
     if legend and (len(panel.drawn) > 1 or panel.levels):
         axes.legend(loc="best")
+
+
+def _label_decades(axes) -> None:
+    """Plain numbers on a logarithmic axis; between the decades as well where it spans few."""
+    from matplotlib.ticker import FuncFormatter
+
+    lowest, highest = axes.get_ylim()
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    steps = (2, 5) if highest / lowest < 100 else ()
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if int(f"{value:e}"[0]) in steps else ""))
 
 
 def _draw_curve(axes, curve: Curve) -> None:

@@ -58,10 +58,11 @@ class Run:
         return [str(override) for override in OmegaConf.load(path)] if path.is_file() else []
 
     def most_frequent(self, codebook: int) -> Optional[float]:
-        """Accuracy of always guessing the held-out tracks' most frequent code: of the store, else as validation counted it."""
-        if self.learning is not None:
+        """Accuracy of always guessing the most frequent code: as validation counted it on its own frames, else of the whole store."""
+        counted = self.log.latest(f"most_frequent_m_{codebook}", "valid")
+        if counted is None and self.learning is not None:
             return self.learning.codes[codebook].accuracy_heldout
-        return self.log.latest(f"most_frequent_m_{codebook}", "valid")
+        return counted
 
 
 def read_run(run_dir: Path) -> Run:

@@ -63,13 +63,20 @@ def speed_panels(run: Run) -> List[Panel]:
     ]
 
 
-def perplexity_panel(run: Run) -> Panel:
-    """Perplexity of the codes predicted at each validation, all codebooks."""
+def usage_panels(run: Run) -> List[Panel]:
+    """The codes predicted at each validation, all codebooks: how many, and whether they are better than a constant guess."""
     number = run.log.num_codebooks
-    curves = [
-        Curve(str(codebook), run.log.curve(f"perplexity_m_{codebook}"), colour(codebook, number), marked=True) for codebook in range(number)
+    perplexities, ratios = [], []
+    for codebook in range(number):
+        own = {"label": str(codebook), "colour": colour(codebook, number), "marked": True}
+        perplexities.append(Curve(points=run.log.curve(f"perplexity_m_{codebook}"), **own))
+        updates, frequent = run.log.curve(f"most_frequent_m_{codebook}")
+        hits = [run.log.valid[update].get(f"correct_m_{codebook}", 0) / max(share, 1e-9) for update, share in zip(updates, frequent)]
+        ratios.append(Curve(points=(updates, hits), **own))
+    return [
+        Panel("perplexity of predictions, by codebook", perplexities, log=True),
+        Panel("accuracy over the most frequent code's, by codebook", ratios, [Level("constant guess", 1)]),
     ]
-    return Panel("perplexity of predictions, by update", curves, log=True)
 
 
 def _both(log: RunLog, key: str, times: float = 1) -> List[Curve]:

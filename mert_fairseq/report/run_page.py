@@ -18,10 +18,10 @@ from mert_fairseq.report.run_curves import (
     accuracy_panels,
     loss_panels,
     optimisation_panels,
-    perplexity_panel,
     speed_panels,
+    usage_panels,
 )
-from mert_fairseq.tasks.alarm_line import still_on
+from mert_fairseq.tasks.alarm_line import short_list, still_on
 
 TEACHER_HOURS = 10.0  # of the training tracks' codes that their use is counted in
 TILES = ("codes: cross-entropy, nats", "nats below the held-out entropy", "CQT error / mean spectrum's", "mean accuracy, %")
@@ -69,7 +69,7 @@ def _alarms(run: Run) -> str:
         return paragraph("None in the log, which is of a version of the package that raises none.", "note")
     items: List[Tuple[str, str, bool]] = []
     for alarm in run.log.alarms:
-        name, subjects = alarm.name.replace("_", " "), ", ".join(alarm.subjects)
+        name, subjects = alarm.name.replace("_", " "), short_list(alarm.subjects)
         if alarm.over:
             items.append((f"Update {alarm.update:,}: {name} is over ({subjects}).", "", True))
         else:
@@ -85,7 +85,8 @@ def _learned(run: Run, curves: Optional[bytes]) -> str:
     best = learning.best_update
     text = (
         f"Held-out tracks, masked frames only, nats; the table is of update {best:,}, the best. The entropy of the held-out codes is the "
-        "best that any constant guess can do; to be above the most frequent code takes hearing."
+        "best that any constant guess can do; to be above the most frequent code takes hearing. Baselines are of all held-out frames, a "
+        "validation may hear fewer (task.max_valid_crops)."
     )
     shown = picture(curves, "nats below the entropy, accuracy and CQT error by update") if curves else ""
     return paragraph(text) + shown + _by_codebook(learning) + "".join(paragraph(line) for line in closing_lines(learning))
@@ -111,7 +112,7 @@ def _accuracy(run: Run, file: PageFile) -> str:
     if not panels:
         return paragraph("No codes were predicted on masked frames.", "note")
     left_out = run.log.num_codebooks - len(panels)
-    text = "Per cent of masked frames whose code is the most probable one. Dotted: always guessing the held-out tracks' most frequent code."
+    text = "Per cent of masked frames whose code is the most probable one. Dotted: always guessing the held-out frames' most frequent code."
     if left_out:
         text += f" The first {MAX_CODEBOOKS} codebooks; {left_out} more are in the log."
     return paragraph(text) + file.picture("accuracy", draw_panels(panels), "accuracy of each codebook by update")
@@ -140,10 +141,10 @@ def _spectra(predictions: Optional[Predictions], reason: str, file: PageFile) ->
 
 
 def _usage(run: Run, predictions: Optional[Predictions], reason: str, file: PageFile) -> str:
-    curves = perplexity_panel(run)
-    by_update = ""
-    if curves.drawn:
-        by_update = file.picture("perplexity", draw_panels([curves], columns=1), "perplexity of the predicted codes by update")
+    panels, by_update = usage_panels(run), ""
+    if any(panel.drawn for panel in panels):
+        drawn = draw_panels(panels, columns=2, shape=2.3)
+        by_update = file.picture("predictions", drawn, "perplexity and accuracy of the predicted codes by update")
     if predictions is None:
         return paragraph(f"Predictions are not shown: {reason}", "note") + by_update
     teacher, missing = _teacher(run)

@@ -6,7 +6,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 LINE = re.compile(r"alarm( over)? at update (\d+), (\w+) \(([^)]*)\)(?:: (.*))?$")
 
@@ -51,3 +51,11 @@ def still_on(alarms: Iterable[Alarm]) -> List[Tuple[str, str]]:
             else:
                 on[alarm.name, subject] = None
     return list(on)
+
+
+def short_list(subjects: Sequence[str]) -> str:
+    """Like "codebooks 0, 3" of "codebook 0" and "codebook 3"; any others as they are."""
+    kinds = {subject.rpartition(" ")[0] for subject in subjects}
+    if len(subjects) < 2 or len(kinds) > 1 or "" in kinds:
+        return ", ".join(subjects)
+    return f"{kinds.pop()}s {', '.join(subject.rpartition(' ')[2] for subject in subjects)}"

@@ -27,6 +27,7 @@ PATIENCE = {COLLAPSED: 2, LEARNED_NOTHING: 2, LOSS_SCALE: 1, FEATURES: 1}
 
 PREDICTED_LOW, PREDICTED_FINE = 2.0, 3.0  # perplexity of predictions; of eight codebooks of mert_tiny 6 to 12 after 500 updates
 TARGETS_VARIED = 10.0  # perplexity of targets, below which one or two predicted codes may be right
+ROUNDING = 1e-5  # of accuracies as they are logged: who always guesses the most frequent code has its share
 FRAMES_PER_CODE = 5  # frames that each code met must have on average, or the figures say little
 SCALE_LOW, SCALE_FINE = 0.125, 1.0  # of the loss in half precision; fairseq begins with 128
 BLOWN_UP, SETTLED = 30.0, 15.0  # mean square of the convolution features, times the run's lowest; healthy runs were seen to reach 7
@@ -71,13 +72,13 @@ def predictions_collapsed(figures: CodebookFigures) -> Optional[bool]:
 
 
 def learned_nothing(figures: CodebookFigures) -> Optional[bool]:
-    """Fewer hits than the most frequent code has, and no better probabilities than the codes' frequencies.
+    """No more hits than the most frequent code has, and no better probabilities than the codes' frequencies.
 
     Hits alone would not do: of a codebook that is hard to predict a healthy model has fewer, long after its probabilities are better.
     """
     if not figures.tells:
         return None
-    return figures.accuracy < figures.baseline and figures.cross_entropy >= figures.entropy
+    return figures.accuracy <= figures.baseline + ROUNDING and figures.cross_entropy >= figures.entropy
 
 
 def between(value: float, raised: bool, fine: bool) -> Optional[bool]:

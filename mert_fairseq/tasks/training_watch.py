@@ -28,8 +28,8 @@ class TrainingWatch:
         self._counts: Optional[Tensor] = None
 
     def after_update(self, update: int) -> None:
-        """Called within an update, whose figures are in fairseq's meters."""
-        if update % UPDATES_BETWEEN:
+        """Called within an update, whose figures are in fairseq's meters; the first one is what later ones are held against."""
+        if update % UPDATES_BETWEEN and update != 1:
             return
         latest = {key: _meter("train", key, "val") for key in ("lr", "loss_scale")}
         features_pen = _meter("train_inner", "loss_features_pen", "avg")  # since the last line of the log

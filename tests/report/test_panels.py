@@ -10,7 +10,7 @@ from mert_fairseq.report import canvas
 from mert_fairseq.report.comparison import MISSING, differing_settings, final_figures, learning_panels, names_of, running_panels
 from mert_fairseq.report.panels import Curve, Level, Panel, draw_panels, running_mean
 from mert_fairseq.report.run import read_run
-from mert_fairseq.report.run_curves import accuracy_panels, loss_panels, optimisation_panels, perplexity_panel, speed_panels
+from mert_fairseq.report.run_curves import accuracy_panels, loss_panels, optimisation_panels, speed_panels, usage_panels
 
 
 def curve(values, **changes):
@@ -73,13 +73,15 @@ def test_the_panels_of_a_run(runs):
     assert levels(loss[2]) == {"mean spectrum": run.learning.cqt.mse_heldout} and loss[2].title == "CQT error (weight 60)"
     accuracy = accuracy_panels(run)
     assert points(accuracy)["codebook 1"] == {"training": [25.0] * 4, "held out": [12.5] * 2}
-    assert levels(accuracy[1]) == {"most frequent code": 100 * run.learning.codes[1].accuracy_heldout}
+    assert levels(accuracy[1]) == {"most frequent code": 50.0}
     optimisation = points(optimisation_panels(run))
     assert optimisation["gradient norm"] == {"training": [3.5] * 4} and optimisation["learning rate"] == {"training": [0.001] * 4}
     assert levels(optimisation_panels(run)[0]) == {"clip_norm 10.0": 10.0} and "loss scale" not in optimisation
     speed = points(speed_panels(run))
     assert speed["model FLOP utilisation, %"] == {"training": [75.0] * 4} and speed["waiting for data, %"] == {"training": [3.0] * 4}
-    assert points([perplexity_panel(run)]) == {"perplexity of predictions, by update": {"0": [3, 3], "1": [2, 2]}}
+    perplexity, ratio = usage_panels(run)
+    assert points([perplexity])[perplexity.title] == {"0": [3, 3], "1": [2, 2]}
+    assert points([ratio])[ratio.title] == {"0": [0.5, 0.5], "1": [0.25, 0.25]}
 
 
 def test_half_precision_shows_its_loss_scale(runs):

@@ -66,12 +66,13 @@ def test_the_state_of_a_run(runs, lines, most, state):
 def test_a_run_with_baselines_and_one_without(runs):
     run = read_run(runs.make())
     assert run.without == "" and run.learning.best_update == 40
-    assert run.most_frequent(1) == run.learning.codes[1].accuracy_heldout
+    assert run.most_frequent(1) == 0.5  # as validation counted it
+    older = [line(valid_record(40, most_frequent_m_1=None), "valid")]
+    assert read_run(runs.make("older", log=older)).most_frequent(1) == run.learning.codes[1].accuracy_heldout
     assert run.setting("criterion.cqt_weight") == 60.0 and run.setting("criterion.nothing", 3) == 3
     assert run.overrides == ["model.dropout=0.1"]
     moved = read_run(runs.make("moved", task__label_dir="/nowhere/labels"))
     assert moved.learning is None and "/nowhere/labels/train.codes: no such folder of targets" in moved.without
-    assert moved.most_frequent(1) == 0.5  # as validation counted it
+    assert moved.most_frequent(1) == 0.5
     young = read_run(runs.make("young", log=LOG[:3]))
     assert young.learning is None and "no validation logged yet" in young.without
-    assert valid_record(20)["valid_num_updates"] == "20"

@@ -5,7 +5,7 @@ import math
 import pytest
 from fairseq.tasks.fairseq_task import StatefulContainer
 
-from mert_fairseq.tasks.alarm_line import Alarm, read_alarm, still_on
+from mert_fairseq.tasks.alarm_line import Alarm, read_alarm, short_list, still_on
 from mert_fairseq.tasks.alarms import ADVICE, COLLAPSED, FEATURES, LEARNED_NOTHING, LOSS_SCALE, Alarms, CodebookFigures
 
 #: What a run of half an hour had at its first validation behind a warm-up of 50 updates, and later (codebook 7 of 8).
@@ -69,8 +69,9 @@ def test_a_teacher_of_few_codes_may_be_predicted_by_one():
 NOTHING = dict(accuracy=0.03, cross_entropy=6.5)
 
 
-def test_accuracy_below_the_most_frequent_code():
-    stuck = figures(**NOTHING)
+@pytest.mark.parametrize("accuracy", [0.0, 0.03, 0.0434])
+def test_accuracy_not_above_the_most_frequent_code(accuracy):
+    stuck = figures(**{**NOTHING, "accuracy": accuracy})
     assert validations(warm(), [stuck], [stuck], [stuck]) == [[], [(LEARNED_NOTHING, False)], []]
 
 
@@ -173,3 +174,8 @@ def test_what_is_still_on():
     over = Alarm(2, COLLAPSED, ("codebook 0",), over=True)
     assert still_on([begun, over]) == [(COLLAPSED, "codebook 1")]
     assert still_on([over, begun]) == [(COLLAPSED, "codebook 0"), (COLLAPSED, "codebook 1")]
+
+
+def test_subjects_in_short():
+    assert short_list(("codebook 0", "codebook 11")) == "codebooks 0, 11"
+    assert short_list(("codebook 3",)) == "codebook 3" and short_list(("training", "codebook 3")) == "training, codebook 3"

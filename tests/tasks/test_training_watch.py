@@ -42,13 +42,19 @@ def test_training_is_looked_at_every_so_many_updates(watch, caplog):
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+def test_features_that_blow_up_before_the_second_look(watch, caplog):
+    update(watch, 1, torch.tensor(0.02))
+    update(watch, UPDATES_BETWEEN, torch.tensor(100.0))
+    assert "alarm at update 50, feature_norm_blow_up" in caplog.text
+
+
 def test_the_device_is_read_back_only_then(watch):
     class Unread(torch.Tensor):
         def __float__(self):
             raise AssertionError("the device is waited for")
 
     pen = torch.tensor(0.01).as_subclass(Unread)
-    update(watch, 1, pen)
+    update(watch, 2, pen)
     with pytest.raises(AssertionError, match="waited for"):
         update(watch, UPDATES_BETWEEN, pen)
 
@@ -110,9 +116,9 @@ def test_each_validation_counts_anew(watch):
 def test_a_dead_codebook_is_told_by_its_second_validation(watch, caplog):
     for number in (UPDATES_BETWEEN, 2 * UPDATES_BETWEEN):  # the learning rate stays: no warm-up
         update(watch, number)
-    dead = torch.stack([torch.tensor([100, 0, 0, 0, 0, 0, 0, 0]), torch.full((8,), 13)])
+    dead = torch.stack([torch.tensor([200] + [0] * 15), torch.full((16,), 13)])
     for number in range(3):
         watch.count([{"code_counts": dead}])
-        watch.after_validation({**STATS, "num_updates": 200 + number}, [8])
+        watch.after_validation({**STATS, "num_updates": 200 + number}, [16])
     lines = [record.message for record in caplog.records]
     assert [line for line in lines if "collapsed_predictions" in line] == [line for line in lines if "at update 201, coll" in line] != []
