@@ -8,7 +8,8 @@ from typing import List
 from mert_fairseq.data.manifest import read_manifest
 from mert_fairseq.data.target_store import TargetStore, stores_in
 from mert_fairseq.errors import MertError
-from mert_fairseq.report.label_picture import NoMatplotlib, draw
+from mert_fairseq.report.canvas import NoMatplotlib
+from mert_fairseq.report.label_picture import draw
 from mert_fairseq.report.label_stats import StoreStats, store_stats
 from mert_fairseq.report.label_table import table
 

@@ -101,6 +101,8 @@ class MERTCriterion(HubertCriterion):
         }
         if net_output["cqt_mse_m"] is not None:
             logging_output["loss_cqt_m"] = net_output["cqt_mse_m"].detach() * sample_size
+        if not self.training and getattr(net_output["codes_m"], "counts", None) is not None:
+            logging_output["code_counts"] = net_output["codes_m"].counts  # summed over workers as numbers are
         for group in ("m", "u"):
             codes = net_output[f"codes_{group}"]
             for codebook in range(0 if codes is None else len(codes.losses)):

@@ -1,1 +1,1 @@
-"""What a run learned, against what is known without learning."""
+"""What runs learned, against what is known without learning, and how they went."""

@@ -7,15 +7,12 @@ from typing import Dict, List, Sequence
 import numpy as np
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.report.canvas import NoMatplotlib
 from mert_fairseq.report.label_stats import CodebookStats, StoreStats
 
 COLOURS = "viridis"  # first codebook dark, last one light
 WARNING_COLOUR = "tab:red"
 MAX_LEGEND = 16  # codebooks named one by one
-
-
-class NoMatplotlib(MertError):
-    """The picture cannot be drawn here; all else can."""
 
 
 def draw(stores: Sequence[StoreStats], path: Path) -> None:
@@ -28,7 +25,7 @@ def draw(stores: Sequence[StoreStats], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise NoMatplotlib('no matplotlib for the picture: pip install "mert-fairseq[demo]"') from error
+        raise NoMatplotlib from error
     named = _by_name(stores)
     columns = max(len(row) for row in named.values())
     figure = Figure(figsize=(0.6 + 8.4 * columns, 0.5 + 3.6 * len(named)), layout="constrained")

@@ -1,12 +1,14 @@
 """The short account of a run: every codebook and the CQT against their baselines, as a table and a picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import List, Optional
 
+from omegaconf import DictConfig
+
 from mert_fairseq.errors import MertError
 from mert_fairseq.report.baselines import CodeBaseline, CQTBaseline, code_baselines, cqt_baseline_of, open_stores
-from mert_fairseq.report.run_log import RunLog, read_run_config, read_run_log
+from mert_fairseq.report.run_log import LOG_NAME, RunLog, read_run_config, read_run_log
 
 
 @dataclass
@@ -39,14 +41,25 @@ class LearningReport:
 
 def read_report(run_dir: Path) -> LearningReport:
     """Reads log, configuration and target stores of a run folder."""
-    log, task = read_run_log(run_dir), read_run_config(run_dir).task
+    return learned(run_dir, read_run_log(run_dir), read_run_config(run_dir))
+
+
+def learned(run_dir: Path, log: RunLog, config: DictConfig) -> LearningReport:
+    """The same of a log and a configuration that were read.
+
+    Raises:
+        MertError: no validation was run yet, the stores are gone, or they are of other codebooks.
+    """
+    if not log.valid:
+        raise MertError(f"{Path(run_dir) / LOG_NAME}: no validation logged yet; let the run reach dataset.validate_interval_updates")
+    task = config.task
     train, valid = (open_stores(task.data, task.label_dir, split, task.labels, "codes") for split in ("train", "valid"))
     codes = code_baselines(train, valid)
     keys = {"loss_codes_m", *(f"{name}_m_{codebook}" for codebook in range(len(codes)) for name in ("loss", "correct"))}
-    log.valid = {update: record for update, record in log.valid.items() if keys <= record.keys()}
-    if not log.valid:
+    records = {update: record for update, record in log.valid.items() if keys <= record.keys()}
+    if not records:
         raise MertError(f"{run_dir}: no validation of {len(codes)} codebooks in its log; give a run trained on {task.label_dir}")
-    return LearningReport(Path(run_dir), log, codes, cqt_baseline_of(task, task.get("cqt_labels")))
+    return LearningReport(Path(run_dir), replace(log, valid=records), codes, cqt_baseline_of(task, task.get("cqt_labels")))
 
 
 def table(report: LearningReport) -> str:
@@ -62,13 +75,19 @@ def table(report: LearningReport) -> str:
             f"{report.gain(best, codebook):8.2f}{100 * after[f'correct_m_{codebook}']:13.2f}"
             f"{100 * baseline.accuracy_train:14.2f}, {100 * baseline.accuracy_heldout:.2f}"
         )
+    return "\n".join([*lines, *closing_lines(report)])
+
+
+def closing_lines(report: LearningReport) -> List[str]:
+    """The best validation in one sentence for all codebooks, and one for the CQT."""
+    first, best = min(report.log.valid), report.best_update
     entropy, cross = (sum(getattr(baseline, name) for baseline in report.codes) for name in ("entropy", "cross_entropy"))
     best_sum = report.log.valid[best]["loss_codes_m"]
-    lines.append(
+    summed = (
         f"summed: {best_sum:.2f}, {report.total_gain(best):.2f} below the held-out entropy {entropy:.2f}, "
         f"{cross - best_sum:.2f} below the training tracks' frequencies {cross:.2f}"
     )
-    return "\n".join(lines + _cqt_lines(report, first, best))
+    return [summed, *_cqt_lines(report, first, best)]
 
 
 def _cqt_lines(report: LearningReport, first: int, best: int) -> List[str]:

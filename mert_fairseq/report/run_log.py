@@ -1,24 +1,42 @@
-"""Reads what a training run logged: one JSON object per line, as fairseq writes it with common.log_format=json."""
+"""Reads what a training run left: its log, one JSON object per line (common.log_format=json), and the configuration Hydra saved."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.tasks.alarm_line import Alarm, read_alarm
+from mert_fairseq.tasks.versions import read_versions
 
 LOG_NAME = "hydra_train.log"  # fairseq-hydra-train's log file in the run folder
 Record = Dict[str, float]
+TIME = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
+DONE = "][INFO] - done training in "
 
 
 @dataclass
 class RunLog:
-    """Attributes: records of training and of validation by update; where an update was run twice, the later record stands."""
+    """What the log says; where an update was run twice, the later record stands.
+
+    Attributes:
+        train, valid: records of training and of validation by update.
+        alarms: in the order of their updates.
+        versions: of the last start; {} where none were logged.
+        last_time: of the last line that has one.
+        done: whether the last start came to its end.
+    """
 
     train: Dict[int, Record]
     valid: Dict[int, Record]
+    alarms: List[Alarm] = field(default_factory=list)
+    versions: Dict[str, str] = field(default_factory=dict)
+    last_time: Optional[datetime] = None
+    done: bool = False
 
     def curve(self, key: str, split: str = "valid") -> Tuple[List[int], List[float]]:
         """(updates, values) of one logged key."""
@@ -26,23 +44,49 @@ class RunLog:
         points = [(update, record[key]) for update, record in sorted(records.items()) if key in record]
         return [update for update, _ in points], [value for _, value in points]
 
+    def latest(self, key: str, split: str = "train") -> Optional[float]:
+        """The last value of one logged key; None if there is none."""
+        _, values = self.curve(key, split)
+        return values[-1] if values else None
+
+    @property
+    def num_codebooks(self) -> int:
+        """Codebooks whose masked frames were logged, in training or in validation."""
+        keys = {key for records in (self.train, self.valid) for record in records.values() for key in record}
+        return sum(bool(re.fullmatch(r"loss_m_\d+", key)) for key in keys)
+
+    @property
+    def last_update(self) -> int:
+        """The last update that was logged."""
+        return max([*self.train, *self.valid], default=0)
+
 
 def read_run_log(run_dir: Path) -> RunLog:
-    """Raises MertError if the folder holds no log, or no validation was run yet."""
+    """Raises MertError if the folder holds no log, or nothing was logged yet."""
     path = Path(run_dir) / LOG_NAME
     if not path.is_file():
         raise MertError(f"{path}: no such log; give the run folder of fairseq-hydra-train (hydra.run.dir)")
-    log = RunLog({}, {})
+    log, alarms = RunLog({}, {}), {}
     with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            record = _record_of(line)
-            if "valid_num_updates" in record:
-                log.valid[int(record["valid_num_updates"])] = _without_prefix(record, "valid_")
-            elif "num_updates" in record:
-                log.train[int(record["num_updates"])] = record
-    if not log.valid:
-        raise MertError(f"{path}: no validation logged yet; let the run reach dataset.validate_interval_updates")
+            _add_record(log, _record_of(line))
+            alarm = read_alarm(line)
+            if alarm is not None:
+                alarms[alarm.update, alarm.name, alarm.subjects, alarm.over] = alarm
+            log.versions = read_versions(line) or log.versions
+            log.last_time = _time_of(line) or log.last_time
+            log.done = DONE in line or (log.done and "][train_inner][" not in line)
+    if not log.train and not log.valid:
+        raise MertError(f"{path}: nothing logged yet; let the run reach common.log_interval updates (common.log_format=json)")
+    log.alarms = sorted(alarms.values(), key=lambda alarm: alarm.update)
     return log
+
+
+def _add_record(log: RunLog, record: Record) -> None:
+    if "valid_num_updates" in record:
+        log.valid[int(record["valid_num_updates"])] = _without_prefix(record, "valid_")
+    elif "num_updates" in record:
+        log.train[int(record["num_updates"])] = record
 
 
 def _record_of(line: str) -> Record:
@@ -59,6 +103,11 @@ def _record_of(line: str) -> Record:
         except (TypeError, ValueError):
             continue
     return numbers
+
+
+def _time_of(line: str) -> Optional[datetime]:
+    found = TIME.match(line)
+    return datetime.fromisoformat(found[1]) if found else None
 
 
 def _without_prefix(record: Record, prefix: str) -> Record:

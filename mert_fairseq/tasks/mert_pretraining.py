@@ -15,6 +15,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig, HubertPretrainingTask
 from omegaconf import II
 
+from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.data.loader_processes import end_with_the_epoch
 from mert_fairseq.data.manifest import read_manifest
 from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
@@ -26,6 +27,8 @@ from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.models.mert.config import conv_layers_of
 from mert_fairseq.tasks.nonfinite import NonFiniteUpdates
 from mert_fairseq.tasks.throughput import StepClock, Throughput
+from mert_fairseq.tasks.training_watch import TrainingWatch
+from mert_fairseq.tasks.versions import versions_line
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +80,8 @@ class MERTPretrainingTask(HubertPretrainingTask):
         self.state.add_factory("codebook_sizes", self._read_codebook_sizes)
         self.clock, self.throughput = StepClock(), None
         self.nonfinite = NonFiniteUpdates(self.state, self._files_of)
-        self.stop_requested, self._batches_begun = False, 0
+        self.watch = TrainingWatch(self.state)
+        self.stop_requested, self._batches_begun, self._update = False, 0, 0
 
     @property
     def codebook_sizes(self) -> List[int]:
@@ -129,7 +133,10 @@ class MERTPretrainingTask(HubertPretrainingTask):
             device = next(model.parameters()).device
             dtype = torch.float16 if isinstance(optimizer, AMPOptimizer) else model.matmul_dtype(device)  # common.amp
             self.throughput = Throughput(device, dtype, distributed_utils.get_global_world_size(), self.state)
+            if distributed_utils.get_global_rank() == 0:
+                logger.info(versions_line(device))
             self.clock.restart()
+        self._update = update_num + 1
         self._seed_batch(update_num)
         try:
             loss, sample_size, logging_output = super().train_step(sample, model, criterion, optimizer, update_num, **options)
@@ -166,11 +173,18 @@ class MERTPretrainingTask(HubertPretrainingTask):
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion) -> None:
         """The criterion's metrics, and of training how fast it went."""
         super().reduce_metrics(logging_outputs, criterion)
-        if criterion.training and self.throughput is not None:
+        if not criterion.training:
+            self.watch.count(logging_outputs)
+        elif self.throughput is not None:
+            self.watch.after_update(self._update)
             self.throughput.log(logging_outputs, self.clock.lap())
             self.stop_requested |= any(log.get("stop_requested", 0) > 0 for log in logging_outputs)
             if self.state.skipped_updates:
                 metrics.log_derived("skipped_updates", lambda meters: self.state.skipped_updates)
+
+    def post_validate(self, model, stats: Dict[str, Any], agg) -> None:
+        """Called by fairseq's training before it logs a validation."""
+        self.watch.after_validation(stats, [NUM_SPECIALS + size for size in self.codebook_sizes])
 
     def begin_epoch(self, epoch: int, model) -> None:
         """Lists the damaged files met so far."""

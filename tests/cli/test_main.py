@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -236,8 +237,9 @@ def test_the_report_of_a_run(mert, run_folder):
     code, out, err = mert("report", run_folder)
     assert (code, err) == (0, [])
     assert out[0].startswith("update 100 -> 100, best 100 ") and out[2].split()[:4] == ["0", "2.50", "->", "2.50"]
-    assert out[-2:] == ["checkpoint: none yet", f"picture: {run_folder}/learning_curves.png"]
-    assert (run_folder / "learning_curves.png").is_file()
+    assert out[-3:] == ["checkpoint: none yet", f"picture: {run_folder}/learning_curves.png", f"page: {run_folder}/report.html"]
+    assert (run_folder / "learning_curves.png").is_file() and (run_folder / "report.html").is_file()
+    assert (run_folder / "report_pictures" / "loss.png").is_file()
 
 
 def test_the_picture_of_a_report_can_go_elsewhere(mert, run_folder, tmp_path):
@@ -245,7 +247,29 @@ def test_the_picture_of_a_report_can_go_elsewhere(mert, run_folder, tmp_path):
     (run_folder / "checkpoints" / "checkpoint_last.pt").touch()
     code, out, err = mert("report", run_folder, "--picture", tmp_path / "other.png")
     assert (code, err) == (0, [])
-    assert out[-2:] == [f"checkpoint: {run_folder}/checkpoints/checkpoint_last.pt", f"picture: {tmp_path}/other.png"]
+    assert out[-3:-1] == [f"checkpoint: {run_folder}/checkpoints/checkpoint_last.pt", f"picture: {tmp_path}/other.png"]
     assert (tmp_path / "other.png").is_file() and not (run_folder / "learning_curves.png").exists()
     code, out, err = mert("report", run_folder, "--picture", tmp_path / "nowhere" / "other.png")
     assert (code, len(err)) == (1, 1) and err[0].startswith(f"mert: {tmp_path}/nowhere/other.png: the picture cannot be written")
+
+
+def test_the_report_of_a_run_without_its_targets(mert, run_folder, tmp_path):
+    """One line says why there is no table; the page has what the log tells."""
+    shutil.rmtree(tmp_path / "labels")
+    code, out, err = mert("report", run_folder, "--page", tmp_path / "page.html")
+    assert code == 0 and out == ["checkpoint: none yet", f"page: {tmp_path}/page.html"]
+    assert len(err) == 1 and err[0].startswith("mert: no table and no learning_curves.png, the page has the curves: ")
+    assert "train.codes: no such folder of targets" in err[0] and not (run_folder / "learning_curves.png").exists()
+    code, out, err = mert("report", run_folder, "--page", tmp_path / "nowhere" / "page.html")
+    assert code == 1 and "nowhere/page_pictures/loss.png: cannot be written" in err[-1] and err[-1].endswith("with --page")
+
+
+def test_several_runs_are_compared(mert, run_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = shutil.copytree(run_folder, tmp_path / "other")
+    code, out, err = mert("report", run_folder, other)
+    assert (code, err) == (0, []) and out[0].split() == ["run", "other"] and out[-1] == "page: comparison.html"
+    assert ["updates", "100", "100"] in [line.split() for line in out]
+    assert (tmp_path / "comparison.html").is_file() and (tmp_path / "comparison_pictures" / "learning.png").is_file()
+    code, out, err = mert("report", run_folder, other, "--picture", "x.png")
+    assert (code, out, len(err)) == (1, [], 1) and err[0].startswith("mert: --picture x.png: is of one run")

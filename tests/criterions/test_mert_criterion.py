@@ -279,6 +279,20 @@ def test_waiting_would_be_seen(wait):
         wait(torch.ones(3))
 
 
+def test_codes_are_counted_in_validation_alone(model):
+    """As one array for all codebooks, so that sums over workers are enough; and without waiting for the device."""
+    sample = batch()
+    assert "code_counts" not in criterion()(model.train(), sample)[2]
+    with NoWaiting():
+        _, _, log = criterion().eval()(model.eval(), sample)
+    counts = log["code_counts"]
+    assert counts.shape == (2, 12 + 20) and counts.sum(1).tolist() == [120, 120]  # 60 masked frames, two codebooks
+    masked = sample["net_input"]["mask_indices"]
+    assert counts[1, :12].tolist() == torch.bincount(sample["target_list"][0][:, :74][masked], minlength=12).tolist()
+    summed = {key: value + value for key, value in log.items()}
+    assert logged([log, log]) == pytest.approx(logged([summed])) and "code_counts" not in logged([summed])
+
+
 def test_sum_of_the_parts(model):
     """The loss is what the log says of each term, weighted."""
     loss, sample_size, log = criterion()(model.eval(), batch())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SIZES, write_checkpoint
+from made_checkpoints import SIZES, write_checkpoint
 from safetensors import safe_open
 
 from mert_fairseq.cli.main import main

@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 import torch
-from conftest import SIZES
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from fairseq.data import Dictionary
+from made_checkpoints import SIZES
 from safetensors.torch import load_file, save_file
 
 from mert_fairseq.cli.main import main

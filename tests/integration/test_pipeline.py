@@ -50,6 +50,8 @@ def test_pipeline(place, capsys):
         assert result.returncode == 0, result.stderr[-2000:]
     table = mert("report", place / "run_cqt")
     assert "update 6 -> 12" in table and "CQT error" in table and (place / "run_cqt" / "learning_curves.png").is_file()
+    assert "Not shown" not in (place / "run_cqt" / "report.html").read_text(encoding="utf-8")
+    assert (place / "run_cqt" / "report_pictures" / "spectrum.png").is_file()
     checkpoint, whole = place / "run_cqt" / "checkpoints" / "checkpoint_last.pt", place / "music" / "piece-000.flac"
     assert "AutoModel.from_pretrained" in mert("export", checkpoint, place / "mert")
     card = (place / "mert" / "README.md").read_text()

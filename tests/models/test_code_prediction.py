@@ -142,6 +142,20 @@ def test_chunks_do_not_matter(monkeypatch, chunk):
     torch.testing.assert_close(label_embs.grad, grad_label_embs, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("chunk", [1, 1000, 100_000])
+def test_counts_of_what_was_predicted_and_met(monkeypatch, chunk):
+    monkeypatch.setitem(CHUNK, "cpu", chunk)
+    projected, targets, label_embs = problem(50)
+    found = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1, count=True)
+    plain = predict_codes(projected, targets, label_embs, UNEQUAL, 0.1)
+    assert plain.counts is None and torch.equal(found.losses, plain.losses)
+    tables, counts = label_embs.detach().double().split(UNEQUAL), found.counts.split(UNEQUAL, 1)
+    for codebook, (table, (predicted, met)) in enumerate(zip(tables, counts, strict=True)):
+        likest = torch.cosine_similarity(projected.detach().double()[:, codebook, None], table, dim=-1).argmax(-1)
+        assert predicted.tolist() == torch.bincount(likest, minlength=len(table)).tolist()
+        assert met.tolist() == torch.bincount(targets[:, codebook], minlength=len(table)).tolist()
+
+
 def test_each_codebooks_loss_scales_its_own_gradient():
     projected, targets, label_embs = problem(6, dtype=torch.float64)
     weights = torch.tensor([2.0, 0.0, -1.0], dtype=torch.float64)

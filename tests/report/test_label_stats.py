@@ -10,7 +10,8 @@ import pytest
 from mert_fairseq.data.target_store import store_folder
 from mert_fairseq.errors import MertError
 from mert_fairseq.report import label_stats
-from mert_fairseq.report.label_picture import NoMatplotlib, draw
+from mert_fairseq.report.canvas import NoMatplotlib
+from mert_fairseq.report.label_picture import draw
 from mert_fairseq.report.label_stats import CodebookStats, store_stats
 from mert_fairseq.report.label_table import table
 

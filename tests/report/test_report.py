@@ -1,5 +1,6 @@
 """The report of a run: baselines as computed by hand, logs as runs leave them, and the figures in the table."""
 
+import io
 import json
 import math
 import struct
@@ -11,6 +12,7 @@ from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
 from mert_fairseq.report import baselines
 from mert_fairseq.report.baselines import CodeBaseline, CQTBaseline, code_baselines, cqt_baseline
+from mert_fairseq.report.canvas import write_png
 from mert_fairseq.report.learning import LearningReport, read_report, table
 from mert_fairseq.report.learning_curves import draw
 from mert_fairseq.report.run_log import RunLog, read_run_config, read_run_log
@@ -181,8 +183,8 @@ def test_bytes_that_are_no_text_and_fields_that_are_no_numbers_are_ignored(tmp_p
 def test_logs_that_tell_nothing_are_refused(tmp_path):
     with pytest.raises(MertError, match="hydra_train.log: no such log; give the run folder"):
         read_run_log(tmp_path)
-    for lines in ([], [train_record(50, 12.0)], ['{"valid_num_updates"']):
-        with pytest.raises(MertError, match="hydra_train.log: no validation logged yet"):
+    for lines in ([], ['{"valid_num_updates"']):
+        with pytest.raises(MertError, match="hydra_train.log: nothing logged yet"):
             read_run_log(write_log(tmp_path / "run", *lines))
 
 
@@ -269,14 +271,20 @@ def test_a_run_without_stored_cqt(run, corpus, tmp_path):
     report = read_report(run)
     assert report.cqt is None and report.cqt_ratio(300) is None
     assert "CQT: no store to take a baseline from; make one with `mert labels cqt`" in table(report)
-    draw(report, tmp_path / "curves.png")
+    assert is_png(draw(report))
 
 
 def test_a_run_that_does_not_predict_the_cqt(run, tmp_path):
     write_log(run, valid_record(100, (1.5, 1.25), cqt=None))
     report = read_report(run)
     assert report.cqt_ratio(100) is None and "CQT: not predicted by this run" in table(report)
-    draw(report, tmp_path / "curves.png")
+    assert is_png(draw(report))
+
+
+def test_a_run_before_its_first_validation(run):
+    write_log(run, train_record(50, 12.0))
+    with pytest.raises(MertError, match="hydra_train.log: no validation logged yet; let the run reach dataset.validate_interval_updates"):
+        read_report(run)
 
 
 @pytest.mark.parametrize("losses", [(), (1.5,)])
@@ -293,17 +301,19 @@ def test_a_run_whose_targets_are_gone(run, corpus):
         read_report(run)
 
 
-def test_the_picture_is_a_png_of_a_size_to_look_at(run, tmp_path):
-    path = tmp_path / "curves.png"
-    draw(read_report(run), path)
-    content = path.read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n" and content[-8:-4] == b"IEND"
+def is_png(content):
+    return content[:8] == b"\x89PNG\r\n\x1a\n" and content[-8:-4] == b"IEND"
+
+
+def test_the_picture_is_a_png_of_a_size_to_look_at(run):
+    content = draw(read_report(run))
+    assert is_png(content)
     width, height = struct.unpack(">II", content[16:24])
     assert 1000 <= width <= 2000 and 300 <= height <= 800
 
     from matplotlib import image
 
-    pixels = image.imread(path)
+    pixels = image.imread(io.BytesIO(content))
     assert pixels.shape[:2] == (height, width)
     for third in np.array_split(pixels[..., :3], 3, axis=1):  # something is drawn in each of the three diagrams, in colour
         assert ((third.max(axis=2) - third.min(axis=2)) > 0.2).sum() > 100
@@ -315,7 +325,7 @@ def test_the_picture_shows_the_curves(run, monkeypatch):
 
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: figures.append(figure))
-    draw(read_report(run), None)
+    draw(read_report(run))
     gains, accuracy, spectrum = ([list(line.get_ydata()) for line in axes.lines] for axes in figures[0].axes)
     assert all(list(axes.lines[0].get_xdata()) == [100, 200, 300, 400] for axes in figures[0].axes)
     assert gains[0] == pytest.approx([1.5 * LN2 - loss for loss in (1.5, 1.0, 0.5, 0.75)])
@@ -325,14 +335,9 @@ def test_the_picture_shows_the_curves(run, monkeypatch):
     assert spectrum[0] == [2.0, 1.5, 1.25, 1.0] and spectrum[1][0] == 2.5
 
 
-def test_a_picture_that_cannot_be_written(run, tmp_path):
+def test_a_picture_that_cannot_be_written(tmp_path):
     with pytest.raises(MertError, match="nowhere/curves.png: the picture cannot be written .*--picture"):
-        draw(read_report(run), tmp_path / "nowhere" / "curves.png")
-
-
-def test_a_picture_is_a_png_whatever_its_name(run, tmp_path):
-    draw(read_report(run), tmp_path / "curves.tmp")
-    assert (tmp_path / "curves.tmp").read_bytes()[:4] == b"\x89PNG"
+        write_png(b"", tmp_path / "nowhere" / "curves.png", "--picture")
 
 
 def test_a_table_of_one_validation(tmp_path):

@@ -4,7 +4,7 @@ The published code lays each frame beside each class, [classes + 1, M, final_dim
 """
 
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -23,15 +23,22 @@ class CodePrediction:
         losses: [K] cross-entropy of each codebook in nats, summed over the frames.
         correct: [K] frames whose most probable class is the target.
         num_frames: M.
+        counts: [2, sum of classes] how often each class was the most probable one and was the target, or None.
     """
 
     losses: Tensor
     correct: Tensor
     num_frames: int
+    counts: Optional[Tensor] = None
 
 
 def predict_codes(
-    projected: Tensor, targets: Tensor, label_embs_concat: Tensor, num_classes: Sequence[int], temperature: float
+    projected: Tensor,
+    targets: Tensor,
+    label_embs_concat: Tensor,
+    num_classes: Sequence[int],
+    temperature: float,
+    count: bool = False,
 ) -> CodePrediction:
     """Losses and hits of all codebooks on M frames, in float32.
 
@@ -41,10 +48,12 @@ def predict_codes(
         label_embs_concat: [sum of classes, final_dim], each codebook's entries behind fairseq's four special symbols.
         num_classes: classes of each codebook.
         temperature: divides the cosine similarities.
+        count: count the classes predicted and met.
     """
     exact = torch.promote_types(projected.dtype, torch.float32)
     losses: List[Tensor] = []
     correct: List[Tensor] = []
+    counts: List[Tensor] = []
     with torch.autocast(projected.device.type, enabled=False):  # whatever the caller, fairseq's amp among them, has switched on
         directions = F.normalize(projected.to(exact), dim=-1)
         entries = F.normalize(label_embs_concat.to(exact), dim=-1)
@@ -52,7 +61,25 @@ def predict_codes(
             loss, hits = ChunkedCrossEntropy.apply(directions[:, codebook], own, targets[:, codebook], temperature)
             losses.append(loss)
             correct.append(hits)
-    return CodePrediction(torch.stack(losses), torch.stack(correct), len(targets))
+            if count:
+                counts.append(_class_counts(directions[:, codebook], own, targets[:, codebook]))
+    return CodePrediction(torch.stack(losses), torch.stack(correct), len(targets), torch.cat(counts, 1) if counts else None)
+
+
+@torch.no_grad()
+def _class_counts(x: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+    """x [M, D], y [V, D], targets [M] -> [2, V]; without a step that waits for the device, as bincount is."""
+    counts = torch.zeros(2, len(y), dtype=torch.long, device=x.device)
+    for chunk in x.split(_rows(x, y)):
+        predicted = (chunk @ y.t()).argmax(-1)
+        counts[0].scatter_add_(0, predicted, torch.ones_like(predicted))
+    counts[1].scatter_add_(0, targets, torch.ones_like(targets))
+    return counts
+
+
+def _rows(x: Tensor, y: Tensor) -> int:
+    """Frames of x [M, D] whose logits over y [V, D] are alive at a time."""
+    return max(1, CHUNK.get(x.device.type, CHUNK_ELSEWHERE) // len(y))
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -67,7 +94,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         needed = any(ctx.needs_input_grad[:2])
         grad_x, grad_y = (torch.empty_like(x), torch.zeros_like(y)) if needed else (None, None)
         loss, hits = x.new_zeros(()), torch.zeros((), dtype=torch.long, device=x.device)
-        rows = max(1, CHUNK.get(x.device.type, CHUNK_ELSEWHERE) // len(y))
+        rows = _rows(x, y)
         for first in range(0, len(x), rows):
             chunk, wanted = x[first : first + rows], targets[first : first + rows, None]
             logits = chunk @ y.t() / temperature

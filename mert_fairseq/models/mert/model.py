@@ -166,7 +166,8 @@ class MERTModel(HubertModel):
             projected = projected.unflatten(-1, (num_codebooks, -1))
         else:
             projected = projected.unsqueeze(1).expand(-1, num_codebooks, -1)
-        return predict_codes(projected, targets.long(), self.label_embs_concat, self.num_classes, self.logit_temp)
+        count = not self.training  # for the report and the alarms; a step of training does without
+        return predict_codes(projected, targets.long(), self.label_embs_concat, self.num_classes, self.logit_temp, count)
 
     def matmul_dtype(self, device: torch.device) -> torch.dtype:
         """What matrices are multiplied in: bfloat16 where model.autocast asks for it ("auto" asks the device), else the weights' type."""
