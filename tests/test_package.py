@@ -31,7 +31,7 @@ ALLOWED = {
     "criterions": BASE,
     "tasks": BASE | {"data", "launch.interruption", "models.mert.config"},
     "report": BELOW,
-    "probe": BELOW,
+    "probe": BELOW | {"export"},
     "export": BELOW | {"report.run_log"},
     "cli": BELOW | {"allocator", "report", "probe", "export"},
     "hydra_searchpath": set(),

@@ -76,7 +76,7 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
     """Options that say what is probed, and with how many heads."""
     parser.add_argument("--model", metavar="MODEL", help="checkpoint, Hugging Face folder, logmel, random:CONFIG, muq:FOLDER")
     parser.add_argument("--cache", type=Path, default=Path("probes/cache"), help="features of all encoders (default: %(default)s)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=(1, 2, 3), metavar="S", help="of the heads that are tested (default: 1 2 3)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=(1, 2, 3), metavar="S", help="of the tested heads (default: 1 2 3)")
     parser.add_argument("--batch", type=int, metavar="N", help="windows heard together (default: 8 on a GPU, else 1)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
     parser.add_argument("--precision", choices=tuple(PRECISIONS), default="float32", help="of the encoder (default: %(default)s)")

@@ -60,7 +60,7 @@ def run_task(task: Task, encoder: ProbedEncoder, settings: ProbeSettings, say: S
     data = task.load(settings.data, settings.options)
     task = replace(task, hearing=task.heard(settings.options))
     if task.kind == "stems":
-        return _separate(task, data, encoder, settings, progress)
+        return _separate(task, data, encoder, settings, say, progress)
     about = {"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim}
     make = _beats if task.kind == "beats" else _windows
     layers = make(task, data, encoder, settings, say, progress)
@@ -88,14 +88,13 @@ def _beats(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSe
     return BeatData(task, data, frames, BeatSettings(**chosen, tracker=BeatTracker(frame_rate=encoder.frame_rate)))
 
 
-def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, progress: Progress) -> Results:
+def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> Results:
     """Separation has no grid: one training per stem over all layers, or over the one that was asked for."""
     layers = settings.grid.layers or (None,)
     if len(layers) > 1 or len(settings.grid.seeds) > 1:
         raise MertError(f"{task.name}: trains one layer and one seed, days of work each; give one of --layers and one of --seeds")
-    both = task.settings(settings.options)["lstm"] == "both"
-    head = SeparationSettings(layer=layers[0], bidirectional=both, seed=settings.grid.seeds[0])
-    songs = separate_and_score(encoder, data, head, settings.out / task.name / "work", progress)
+    head = SeparationSettings(layer=layers[0], seed=settings.grid.seeds[0], **task.settings_of("head", settings.options))
+    songs = separate_and_score(encoder, data, head, settings.out / task.name / "work", progress, say)
     names = tuple(item.name for item in data.of("test"))
     decibels = np.array([[[songs[name][stem] for stem in STEMS] for name in names]])
     scored = Scored(names, np.zeros((len(names), len(STEMS))), decibels, STEMS, tuple(task.metrics))

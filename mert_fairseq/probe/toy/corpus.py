@@ -22,7 +22,7 @@ from mert_fairseq.probe.toy.soundfont import SoundFont
 from mert_fairseq.probe.toy.tasks import TOY_TASKS, programs_of
 
 VERSION = 1
-CLIPS = {"train": 240, "valid": 72, "test": 144}  # of each task, classes in turn
+CLIPS = {"train": 240, "valid": 96, "test": 288}  # of each task, classes in turn
 
 
 def build(folder: Path, seed: int = 0) -> None:

@@ -1,0 +1,88 @@
+"""`mert probe` on miniatures of all datasets: check, features, heads, scores and the table, as a user gives the commands."""
+
+import functools
+import json
+
+import pytest
+from miniatures import build
+
+from mert_fairseq.cli.main import main
+from mert_fairseq.probe import run
+from mert_fairseq.probe.registry import TASKS
+from mert_fairseq.probe.results import read_results
+from mert_fairseq.probe.separation.settings import SeparationSettings
+
+QUICK = ["--layers", "0", "--rates", "0.001", "--seeds", "1", "--any-counts"]
+
+
+@pytest.fixture(autouse=True)
+def quick_separation(monkeypatch):
+    small = functools.partial(SeparationSettings, epochs=1, samples_per_track=1, batch=2, hidden=8, lstm_layers=1, chunk_s=1.0)
+    monkeypatch.setattr(run, "SeparationSettings", small)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_goes_from_its_files_to_the_table(name, tmp_path, capsys):
+    data = str(build(name, tmp_path))
+    assert main(["probe", "check", name, "--data", data, "--any-counts"]) == 0
+    command = ["probe", name, "--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), *QUICK]
+    assert main([*command, "--cache", str(tmp_path / "cache")]) == 0
+    results = read_results(tmp_path / "out" / name)
+    assert set(results.scores) == set(TASKS[name].metrics) and results.encoder["name"] == "logmel"
+    made = (tmp_path / "out" / name / "results.json").stat().st_mtime_ns
+    assert main([*command, "--cache", str(tmp_path / "cache")]) == 0  # there already
+    assert (tmp_path / "out" / name / "results.json").stat().st_mtime_ns == made
+    capsys.readouterr()
+    assert main(["probe", "table", str(tmp_path / "out")]) == 0
+    table = capsys.readouterr().out
+    assert f"{name}" in table and "out" in table and "MERT" in table
+
+
+def test_list_tells_of_every_task(capsys):
+    assert main(["probe", "--list"]) == 0
+    listed = capsys.readouterr().out
+    for name, task in TASKS.items():
+        assert f"{name}: {task.title}" in listed
+    assert listed.count("licence") >= 14 and listed.count("layout") >= 14
+
+
+def test_all_leaves_out_what_is_not_there_and_says_so(tmp_path, capsys):
+    build("GTZAN", tmp_path / "data")
+    command = ["probe", "GTZAN", "EMO", "--model", "logmel", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), *QUICK]
+    assert main([*command, "--cache", str(tmp_path / "cache")]) == 1
+    out, err = capsys.readouterr()
+    assert "GTZAN: accuracy" in out and "1 of 2 tasks" in out and "mert: EMO left out: " in err
+
+
+def test_faults_of_the_command_are_one_line(tmp_path, capsys):
+    def said(*words: str) -> str:
+        assert main(["probe", *words]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    data = ["--data", str(tmp_path)]
+    assert "task 'GTZEN': one of MTT" in said("GTZEN", "--model", "logmel", *data)
+    assert "no model given" in said("GTZAN", *data)
+    assert "no data given" in said("GTZAN", "--model", "logmel")
+    assert "no tasks given" in said("--model", "logmel", *data)
+    assert "--option colour=red: no task given has colour" in said("GTZAN", "--model", "logmel", *data, "--option", "colour=red")
+    assert "--layers x: a number, or all" in said("GTZAN", "--model", "logmel", *data, "--layers", "x")
+    assert "no such file or folder" in said("GTZAN", "--model", "nowhere.pt", *data)
+
+
+def test_wrong_counts_are_refused_before_anything_is_heard(tmp_path, capsys):
+    build("GTZAN", tmp_path / "data")
+    command = ["probe", "GTZAN", "--model", "logmel", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--cache", str(tmp_path / "cache")]) == 1
+    assert "are published" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()
+
+
+def test_two_tasks_of_one_dataset_share_what_was_heard(tmp_path):
+    data = str(build("NSynthI", tmp_path))
+    command = ["--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    for name in ("NSynthI", "NSynthP"):
+        assert main(["probe", name, *command, *QUICK]) == 0
+    (rows,) = (tmp_path / "cache").rglob("index.tsv")
+    items = json.loads((tmp_path / "out" / "NSynthI" / "results.json").read_text())["data"]["items"]
+    assert len(rows.read_text().splitlines()) == sum(items.values())
