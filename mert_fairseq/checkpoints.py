@@ -1,6 +1,7 @@
 """Reading fairseq checkpoints safely, and refusing to resume from one that is not this run's."""
 
 import logging
+import os
 import pickle
 import struct
 import zipfile
@@ -28,10 +29,14 @@ def read_checkpoint(path: str) -> Dict[str, Any]:
     Raises:
         MertError: missing, truncated, not a checkpoint, or a pickle that would run code (which is not run).
     """
-    state = read_pickled(path, "not a checkpoint", "remove it and put the one before in its place")
+    state = read_pickled(path, "not a checkpoint", "put a whole one in its place")
     weights = state.get("model") if isinstance(state, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         raise MertError(f"{path}: not a fairseq checkpoint (no weights under 'model')")
+    parts = [state.get("cfg"), state.get("task_state")]
+    parts += list(parts[0].values()) if isinstance(parts[0], dict) else []
+    if any(part is not None and not isinstance(part, dict) for part in parts):
+        raise MertError(f"{path}: not a fairseq checkpoint (its 'cfg' or 'task_state' holds no settings by name)")
     return state
 
 
@@ -42,6 +47,8 @@ def read_pickled(path: str, otherwise: str, mend: str) -> Any:
         otherwise: what a damaged file might be, besides truncated.
         mend: what to do about it.
     """
+    if os.path.isdir(path):
+        raise MertError(f"{path}: a folder, a checkpoint wanted; `mert import {path} OUT.pt` makes one of a Hugging Face folder")
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError:
@@ -59,12 +66,13 @@ def codebook_sizes(state: Dict[str, Any]) -> List[int]:
     published codebooks share equally.
     """
     task, weights = state.get("task_state") or {}, state["model"]
-    if task.get("codebook_sizes") or task.get("dictionaries"):
-        return list(task.get("codebook_sizes") or [len(dictionary) - NUM_SPECIALS for dictionary in task["dictionaries"]])
-    if not {"label_embs_concat", "final_proj.weight"} <= weights.keys():
+    try:
+        if task.get("codebook_sizes") or task.get("dictionaries"):
+            return [int(size) for size in task.get("codebook_sizes") or [len(one) - NUM_SPECIALS for one in task["dictionaries"]]]
+        rows, width = weights["label_embs_concat"].shape
+        num_codebooks = max(1, len(weights["final_proj.weight"]) // width)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return []
-    rows, width = weights["label_embs_concat"].shape
-    num_codebooks = max(1, len(weights["final_proj.weight"]) // width)
     return [rows // num_codebooks - NUM_SPECIALS] * num_codebooks
 
 

@@ -93,7 +93,7 @@ def test_missing(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    assert "not a checkpoint" in refusal(tmp_path)
+    assert "a folder, a checkpoint wanted" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.9, 0.99])
@@ -101,7 +101,7 @@ def test_truncated(tmp_path, share):
     path = save(tmp_path / "last.pt", content())
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     text = refusal(path)
-    assert "truncated or not a checkpoint" in text and text.endswith("remove it and put the one before in its place")
+    assert "truncated or not a checkpoint" in text and text.endswith("put a whole one in its place")
 
 
 def test_truncated_old_style(tmp_path):

@@ -30,19 +30,22 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes under a temporary name, compares, and only then gives the folder its own."""
-    out = Path(args.out)
+    out = Path(args.out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MertError(f"{out}: exists and is not empty; give another folder, or remove it")
+        raise MertError(f"{args.out}: exists and is not empty; give another folder, or remove it")
+    if out == Path.cwd():
+        raise MertError(f"{args.out}: the folder that you are in; give one to make")
     opened = open_training_model(args.checkpoint)
-    part = part_path(out.absolute())
+    part = part_path(out)
     try:
         difference = _write(part, opened, _run_dir(Path(args.checkpoint)), args.onnx)
         part.replace(out)
     except OSError as error:
-        raise MertError(f"{out}: cannot be written ({error.strerror or error})") from None
+        raise MertError(f"{args.out}: cannot be written ({error.strerror or error})") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    print(f"{out}: hidden states differ from the checkpoint's by at most {difference:.1g}; AutoModel.from_pretrained('{out}') loads it")
+    print(f"{args.out}: hidden states differ from the checkpoint's by at most {difference:.1g}; "
+          f"AutoModel.from_pretrained('{args.out}') loads it")
     return 0
 
 

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     settings.check(model)
     kind = FeatureKind(model.name, model.weights_hash, args.layer, args.pool, args.window, args.precision, args.format)
     folder = FeatureFolder(Path(args.out), kind)
-    names = [name for name in files if not folder.path(name).exists()]
+    names = folder.missing(files)
     try:
         failed = _extract(model, files, names, settings, folder)
     except OSError as error:
@@ -73,7 +73,7 @@ def find_audio(given: Sequence[str]) -> Dict[str, Path]:
         for name in names:
             path = place / name if place.is_dir() else place
             if files.setdefault(name, path) != path:
-                raise MertError(f"{path} and {files[name]} would both become {name}; give a folder above them, or run twice")
+                raise MertError(f"{path} and {files[name]} would both become {name}; give the folder above them, or another --out for one")
     return files
 
 
@@ -91,6 +91,6 @@ def _extract(model, files: Dict[str, Path], names: List[str], settings: FeatureS
                 folder.give_up(names[index])
                 failed += 1
             else:
-                folder.finish(names[index], found)
+                folder.finish(names[index], found, files[names[index]])
             bar.update()
     return failed

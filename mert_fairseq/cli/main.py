@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import warnings
 from typing import List, Optional
 
 from mert_fairseq.cli import export, features, import_weights, labels, manifest, probe, report, teacher
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Optional[List[str]] = None) -> int:
     """Exit code 0; 1 and one line on a fault of the input; 2 on wrong usage; 130 when interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)  # fairseq set it up before
+    warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight_norm.*")  # fairseq's, whose names checkpoints have
     argv = sys.argv[1:] if argv is None else [str(argument) for argument in argv]
     args = build_parser().parse_args(probe.with_kind(argv))
     args.argv = argv  # which jobs on a cluster are given again

@@ -97,11 +97,13 @@ def _plan(audio: Audio, frames: int, field: int) -> List[Window]:
 
 def _num_samples(audio: Audio) -> int:
     if isinstance(audio, np.ndarray):
-        if audio.ndim != 1:
-            raise MertError(f"a wave of shape {audio.shape}: [S] wanted, mono at 24 kHz")
+        if audio.ndim != 1 or not np.issubdtype(audio.dtype, np.floating) or not np.isfinite(audio).all():
+            raise MertError(f"a wave of shape {audio.shape}, {audio.dtype}: [S] of finite floats wanted, mono at 24 kHz, full scale at 1")
         return len(audio)
     if isinstance(audio, AudioSegment):
         return audio.num_samples if audio.num_samples is not None else max(0, audio_info(audio.path).num_samples - audio.start)
+    if not isinstance(audio, (str, os.PathLike)):
+        raise MertError(f"audio of type {type(audio).__name__}: a path, a numpy array [S] or an AudioSegment wanted")
     return audio_info(audio).num_samples
 
 

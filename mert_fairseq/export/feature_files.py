@@ -1,6 +1,7 @@
 """The folder of features: one file per audio file, filled on disk, and what they were made with.
 
     DIR/features.json                 version, model, weights, layer, pool, window, precision
+    DIR/sources.jsonl                 [name, bytes, time] of each audio file that was heard
     DIR/album/song.flac.npy           float32; or .safetensors with one tensor, "features"
 
 A file under its own name is complete; one that is being filled has a temporary name.
@@ -12,7 +13,7 @@ import os
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from mert_fairseq.data.part_files import part_path, remove_abandoned
 from mert_fairseq.errors import MertError
 
 FORMATS = ("npy", "safetensors")
-INDEX = "features.json"
+INDEX, SOURCES = "features.json", "sources.jsonl"
 VERSION = 1
 
 
@@ -49,18 +50,47 @@ class FeatureFolder:
         index, content = folder / INDEX, {"version": VERSION, **asdict(kind)}
         try:
             found = json.loads(index.read_text(encoding="utf-8")) if index.exists() else None
+            if found is None:
+                _make_folder(folder)
+                _write(index, json.dumps(content, indent=2) + "\n")
         except (OSError, ValueError) as error:
-            raise MertError(f"{index}: cannot be read ({error}); give another folder with --out") from None
-        remove_abandoned(folder, "**/.*.part")
-        if found is None:
-            _make_folder(folder)
-            part = part_path(index)
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            part.replace(index)
-        elif not isinstance(found, dict) or {**found, "model": kind.model} != content:  # a model may be moved
+            raise MertError(f"{index}: cannot be read or written ({error}); give another folder with --out") from None
+        if found is not None:
+            self._check_kind(found, content)
+            remove_abandoned(folder, f"**/.*.{kind.format}.*.part")
+
+    def _check_kind(self, found: Any, content: Dict[str, Any]) -> None:
+        if not isinstance(found, dict) or {**found, "model": self.kind.model} != content:  # a model may be moved
             before = found if isinstance(found, dict) else {}
             changed = ", ".join(f"{key} {before.get(key)} -> {now}" for key, now in content.items() if before.get(key) != now)
-            raise MertError(f"{folder}: holds features made in another way ({changed}); give another folder with --out")
+            raise MertError(f"{self.folder}: holds features made in another way ({changed}); give another folder with --out")
+
+    def missing(self, files: Dict[str, Path]) -> List[str]:
+        """Names whose features are not there.
+
+        Raises:
+            MertError: there are features of another audio file of a name, or of an earlier state of it.
+        """
+        made = self._sources()
+        there = [name for name in files if self.path(name).exists() and name in made]
+        changed = [name for name in there if made[name] != _source(files[name])]
+        if changed:
+            mend = f"give another folder with --out, or remove {self.path(changed[0])}"
+            raise MertError(f"{files[changed[0]]}: {self.folder} holds features of another file of that name or state; {mend}")
+        return [name for name in files if name not in set(there)]
+
+    def _sources(self) -> Dict[str, List[int]]:
+        """Size and time of each audio file, as it was heard."""
+        path = self.folder / SOURCES
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        found = {}
+        for line in lines:
+            try:
+                name, *state = json.loads(line)
+            except ValueError:  # cut off with its writer
+                continue
+            found[name] = state
+        return found
 
     def path(self, name: str) -> Path:
         """Of the features of the audio file `name`, relative to its root."""
@@ -81,14 +111,30 @@ class FeatureFolder:
             raise
         return np.memmap(part, dtype="<f4", mode="r+", offset=len(header), shape=shape)
 
-    def finish(self, name: str, array: np.ndarray) -> None:
-        """Gives a filled array its own name."""
+    def finish(self, name: str, array: np.ndarray, source: Path) -> None:
+        """Gives a filled array its own name, and notes what was heard."""
         array.flush()
         part_path(self.path(name)).replace(self.path(name))
+        with open(self.folder / SOURCES, "a", encoding="utf-8") as file:
+            file.write(json.dumps([name, *_source(source)]) + "\n")
 
     def give_up(self, name: str) -> None:
         """Removes what was begun of a file."""
         part_path(self.path(name)).unlink(missing_ok=True)
+
+
+def _source(path: Path) -> List[int]:
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
+
+
+def _write(path: Path, text: str) -> None:
+    part = part_path(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mert_fairseq.checkpoints import read_pickled
 from mert_fairseq.errors import MertError
-from mert_fairseq.export.hubert_config import hubert_config, settings_of
+from mert_fairseq.export.hubert_config import SAME, hubert_config, settings_of
 from mert_fairseq.export.hubert_names import is_head, to_hugging_face
 from mert_fairseq.export.training_model import TrainingModel, codebooks_of
 from mert_fairseq.frames import SAMPLE_RATE
@@ -33,7 +33,7 @@ PREPROCESSING = {
     "do_normalize": False,
     "padding_side": "right",
     "padding_value": 0.0,
-    "return_attention_mask": True,
+    "return_attention_mask": False,  # the first convolution's norm goes over padding too: batches are of clips of one length
 }
 
 
@@ -75,11 +75,21 @@ def read_folder(folder: Path) -> HuggingFaceFolder:
         return HuggingFaceFolder(_encoder_weights(folder), settings_of(config, str(folder)))
     if not isinstance(own, dict) or own.get("version") != VERSION:
         raise MertError(f"{folder / CONFIG}: its part 'mert' is not of version {VERSION}; export the checkpoint again")
-    weights = _encoder_weights(folder) | _read_weights(folder / HEADS)
     try:
-        return HuggingFaceFolder(weights, dict(own["model"]), [int(size) for size in own["codebook_sizes"]], str(own["dtype"]))
+        settings, sizes, dtype = dict(own["model"]), [int(size) for size in own["codebook_sizes"]], str(own["dtype"])
     except (KeyError, TypeError, ValueError) as error:
         raise MertError(f"{folder / CONFIG}: its part 'mert' is damaged ({error!r}); export the checkpoint again") from None
+    _check_same_model(config, settings, str(folder))
+    if not (folder / HEADS).exists():  # transformers' save_pretrained leaves them behind
+        return HuggingFaceFolder(_encoder_weights(folder), settings, None, dtype)
+    return HuggingFaceFolder(_encoder_weights(folder) | _read_weights(folder / HEADS), settings, sizes, dtype)
+
+
+def _check_same_model(config: Dict[str, Any], settings: Dict[str, Any], folder: str) -> None:
+    """Refuses a folder of which transformers would make another encoder than this package does."""
+    unlike = [name for name in SAME.values() if settings_of(config, folder)[name] != settings.get(name)]
+    if unlike:
+        raise MertError(f"{folder}: {CONFIG} and its part 'mert' differ in {', '.join(unlike)}; export the checkpoint again")
 
 
 def _check_rate(folder: Path) -> None:
@@ -94,8 +104,9 @@ def _encoder_weights(folder: Path) -> Dict[str, Tensor]:
         if (folder / name).is_file():
             return _read_weights(folder / name)
         if (folder / f"{name}.index.json").is_file():
-            files = sorted(set(_read_json(folder / f"{name}.index.json").get("weight_map", {}).values()))
-            outside = [file for file in files if Path(file).name != file]
+            listed = _read_json(folder / f"{name}.index.json").get("weight_map")
+            files = sorted(set(map(str, listed.values()))) if isinstance(listed, dict) else []
+            outside = [file for file in files if Path(file).name != file or not (folder / file).is_file()]
             if outside or not files:
                 raise MertError(f"{folder / name}.index.json: lists {outside or 'nothing'}; files of the folder itself wanted")
             return {key: tensor for file in files for key, tensor in _read_weights(folder / file).items()}

@@ -62,6 +62,8 @@ def settings_of(config: Dict[str, Any], source: str) -> Dict[str, Any]:
         encoder = {ours: config[name] for name, ours in SAME.items()}
     except KeyError as error:
         raise MertError(f"{source}: its config.json has no {error}") from None
+    except TypeError as error:
+        raise MertError(f"{source}: its config.json does not describe a convolution stack ({error})") from None
     size = "mert_large" if encoder["layer_norm_first"] else "mert_base"
     published = OmegaConf.load(Path(__file__).parents[1] / "config" / f"{size}.yaml").model
     rest = {name: value for name, value in published.items() if name in ("final_dim", "untie_final_proj", "attention_relax")}

@@ -13,6 +13,7 @@ from mert_fairseq.export.hf_folder import read_folder
 from mert_fairseq.export.hubert_names import from_hugging_face, is_head
 from mert_fairseq.export.training_model import build_model, check_is_mert, known_settings, plain_settings
 
+ENCODER = ("encoder.", "feature_extractor.", "post_extract_proj.", "layer_norm.", "mask_emb")
 PUBLISHED_CODEBOOKS = (1024,) * 8  # EnCodec at 6 kbit/s
 
 
@@ -73,6 +74,7 @@ def _fit(source: str, settings: Dict[str, Any], sizes: Sequence[int], weights: D
     wanted = model.state_dict()
     weights = from_hugging_face(weights, wanted) if hugging_face else weights
     _check_encoder(source, wanted, weights)
+    _check_numbers(source, {name: tensor for name, tensor in weights.items() if name in wanted})
     state = _checkpoint(plain_settings(model.cfg), sizes, {name: weights.get(name, tensor) for name, tensor in wanted.items()})
     left_out = [name for name in weights if name not in wanted and not is_fixed_transform(name)]
     return Imported(state, [name for name in wanted if name not in weights], left_out)
@@ -85,9 +87,17 @@ def _check_encoder(source: str, wanted: Dict[str, Tensor], weights: Dict[str, Te
         for name, tensor in wanted.items()
         if name in weights and weights[name].shape != tensor.shape
     ]
-    if absent or shapes:
+    over = [name for name in weights if name.startswith(ENCODER) and name not in wanted]
+    if absent or shapes or over:
         said = [f"missing: {', '.join(absent)}"] * bool(absent) + [f"of another shape: {'; '.join(shapes)}"] * bool(shapes)
+        said += [f"unknown: {', '.join(over)}"] * bool(over)
         raise MertError(f"{source}: does not hold the model that its settings describe; {'; '.join(said)}")
+
+
+def _check_numbers(source: str, weights: Dict[str, Tensor]) -> None:
+    wrong = [name for name, tensor in weights.items() if not (tensor.is_floating_point() and torch.isfinite(tensor).all())]
+    if wrong:
+        raise MertError(f"{source}: {len(wrong)} weights are not finite numbers, first {wrong[0]}; take a checkpoint from before that")
 
 
 def _checkpoint(settings: Dict[str, Any], sizes: Sequence[int], weights: Dict[str, Tensor]) -> Dict[str, Any]:

@@ -70,6 +70,8 @@ def check_is_mert(path: str, state: Dict[str, Any]) -> None:
     """Refuses the checkpoint of another model, and says which."""
     cfg = state.get("cfg") or {}
     name = (cfg.get("model") or {}).get("_name") or getattr(state.get("args"), "arch", None)
+    if name == "mert" and not isinstance(cfg.get("model"), dict):
+        raise MertError(f"{path}: holds its settings in fairseq's older form (args); wanted is one with a 'cfg'")
     if name != "mert":
         hint = "; a plain HuBERT: it has no settings of MERT's" if name == "hubert" else ""
         raise MertError(f"{path}: a checkpoint of the model {name!r}, wanted 'mert'{hint}")
@@ -85,13 +87,18 @@ def build_model(settings: Dict[str, Any], sizes: Sequence[int], path: str) -> ME
     switched = [name for name in NOT_BUILT if settings.get(name) is True]
     if switched:
         raise MertError(f"{path}: {', '.join(f'{name}=true' for name in switched)}: not supported, the encoder would not be the same")
+    unresolved = [name for name, value in settings.items() if isinstance(value, str) and "${" in value]
+    if unresolved:
+        raise MertError(f"{path}: model.{unresolved[0]}={settings[unresolved[0]]!r}: a value wanted, not where one is found")
     if not sizes or min(sizes) < 1:
         raise MertError(f"{path}: does not tell the sizes of its codebooks ({list(sizes)})")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(MERTConfig), known_settings(settings) | OWN)
         cfg = MERTConfig(**OmegaConf.to_container(merged, resolve=True))
+        if cfg.encoder_layers < 1:
+            raise ValueError(f"{cfg.encoder_layers} layers")
         return MERTModel(cfg, SimpleNamespace(sample_rate=SAMPLE_RATE), list(sizes))
-    except (OmegaConfBaseException, TypeError, AssertionError, ZeroDivisionError, RuntimeError) as error:
+    except (OmegaConfBaseException, TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MertError(f"{path}: no model can be built of its settings ({reason[0]})") from None
 

@@ -85,7 +85,7 @@ def find_checkpoint(run_dir: Path, config: DictConfig) -> Path:
         MertError: there is none.
     """
     saved = str(OmegaConf.to_container(config, resolve=False).get("checkpoint", {}).get("save_dir", "${"))
-    folder = Path(run_dir) / "checkpoints" if "${" in saved else Path(saved)
+    folder = Path(run_dir) / ("checkpoints" if "${" in saved else saved)
     for name in CHECKPOINTS:
         if (folder / name).is_file():
             return folder / name

@@ -1,10 +1,8 @@
 """A page on disk, and its pictures as files of their own beside it."""
 
-import os
 from pathlib import Path
-from typing import Optional
 
-from mert_fairseq.errors import MertError
+from mert_fairseq.report.canvas import write_whole
 from mert_fairseq.report.html import picture
 
 
@@ -26,19 +24,9 @@ class PageFile:
         Raises:
             MertError: it cannot be written.
         """
-        self._write(self.folder / f"{name}.png", png, self.folder)
+        write_whole(self.folder / f"{name}.png", png, self._option, own_folder=True)
         return picture(png, description, kind)
 
     def write(self, text: str) -> None:
         """Writes the page; who looks at it meanwhile sees the old one or the new."""
-        self._write(self.path, text.encode("utf-8"))
-
-    def _write(self, path: Path, content: bytes, folder: Optional[Path] = None) -> None:
-        part = path.with_name(f"{path.name}.part")
-        try:
-            if folder is not None:
-                folder.mkdir(exist_ok=True)
-            part.write_bytes(content)
-            os.replace(part, path)
-        except OSError as error:
-            raise MertError(f"{path}: cannot be written ({error.strerror}); name another place with {self._option}") from error
+        write_whole(self.path, text.encode("utf-8"), self._option)

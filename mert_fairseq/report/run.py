@@ -37,7 +37,7 @@ class Run:
     def state(self) -> str:
         """How far it is."""
         most = self.setting("optimization.max_update")
-        if most and self.log.last_update >= most:
+        if isinstance(most, (int, float)) and 0 < most <= self.log.last_update:
             return "finished"
         return "ended" if self.log.done else "running, or broken off"
 
@@ -60,7 +60,7 @@ class Run:
     def most_frequent(self, codebook: int) -> Optional[float]:
         """Accuracy of always guessing the most frequent code: as validation counted it on its own frames, else of the whole store."""
         counted = self.log.latest(f"most_frequent_m_{codebook}", "valid")
-        if counted is None and self.learning is not None:
+        if counted is None and self.learning is not None and codebook < len(self.learning.codes):
             return self.learning.codes[codebook].accuracy_heldout
         return counted
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.tasks.alarm_line import Alarm, read_alarm
@@ -120,8 +122,12 @@ def read_run_config(run_dir: Path) -> DictConfig:
     for name in ("config.yaml", "hydra.yaml"):
         if not (hydra_dir / name).is_file():
             raise MertError(f"{hydra_dir / name}: missing; give the run folder of fairseq-hydra-train")
-    config = OmegaConf.load(hydra_dir / "config.yaml")
-    cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
-    config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
-    config.task.data = str(cwd / config.task.data)
+    try:
+        config = OmegaConf.load(hydra_dir / "config.yaml")
+        cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
+        config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
+        config.task.data = str(cwd / config.task.data)
+    except (OmegaConfBaseException, YAMLError, AttributeError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise MertError(f"{hydra_dir}: not the configuration of a training run ({reason}); give the run folder as it was written") from None
     return config

@@ -1,7 +1,5 @@
 """`mert features` and `extract`: the same numbers from a checkpoint, a folder, any format and any batch; nothing lost on the way."""
 
-import json
-
 import numpy as np
 import pytest
 import soundfile
@@ -10,6 +8,7 @@ from safetensors.numpy import load_file
 
 from mert_fairseq.cli.main import main
 from mert_fairseq.data.audio import read_audio
+from mert_fairseq.data.part_files import part_path
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.encoder import load_model
@@ -97,8 +96,11 @@ def test_rerun_makes_only_what_is_missing(one_checkpoint, music, tmp_path, capsy
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     gone = tmp_path / "album" / "long.wav.npy"
     gone.unlink()
-    (tmp_path / "album" / ".short.wav.npy.elsewhere.1.part").write_bytes(b"half")
+    gone_process = part_path(tmp_path / "album" / "short.wav.npy").name.rsplit(".", 2)[0] + ".999999999.part"
+    (tmp_path / "album" / gone_process).write_bytes(b"half")
+    (tmp_path / ".film.mkv.part").write_bytes(b"of another program")
     assert main(command) == 0
+    assert not (tmp_path / "album" / gone_process).exists() and (tmp_path / ".film.mkv.part").exists()
     assert "3 files, 2 were there, 1 made, 0 failed" in capsys.readouterr().out
     assert [path for path, time in made.items() if path.stat().st_mtime_ns != time] == [gone]
 
@@ -112,7 +114,16 @@ def test_other_settings_do_not_mix_with_what_is_there(one_checkpoint, music, tmp
     torch.save(state, tmp_path / "other.pt")
     assert main(["features", str(tmp_path / "other.pt"), *command[2:]]) == 1
     assert "weights_sha256" in capsys.readouterr().err
-    assert json.loads((tmp_path / "features.json").read_text())["pool"] == "mean"
+
+
+def test_other_audio_of_the_same_name_is_not_taken_for_done(one_checkpoint, music, tmp_path, capsys):
+    soundfile.write(tmp_path / "chords.flac", 0.1 * np.random.default_rng(0).standard_normal(30_000), 24_000)
+    command = ["features", str(one_checkpoint.path), "--out", str(tmp_path / "f")]
+    assert main([*command, str(music / "chords.flac")]) == 0
+    made = (tmp_path / "f" / "chords.flac.npy").read_bytes()
+    assert main([*command, str(tmp_path / "chords.flac")]) == 1
+    assert "holds features of another file of that name" in capsys.readouterr().err
+    assert (tmp_path / "f" / "chords.flac.npy").read_bytes() == made
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_made(one_checkpoint, music, tmp_path, capsys):
@@ -128,7 +139,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_made(one_checkpoint, music
     assert "4 files, 0 were there, 1 made, 3 failed" in out
     assert "ten_ms.wav: 240 samples at 24 kHz, 10 ms; at least 400 samples (17 ms) needed" in err
     assert "noise.mp3" in err and "cut.flac" in err and len(err.splitlines()) == 3
-    assert [path.name for path in (tmp_path / "f").iterdir() if path.name != "features.json"] == ["fine.flac.npy"]
+    assert [path.name for path in (tmp_path / "f").iterdir() if path.suffix == ".npy"] == ["fine.flac.npy"]
 
 
 def test_faults_of_the_command_are_named_before_anything_is_made(one_checkpoint, music, tmp_path, capsys):
@@ -165,6 +176,9 @@ def test_part_of_a_file_is_heard_alone(one_checkpoint, music):
     np.testing.assert_array_equal(rest, extract(model, wave[51_000:], pool="frames"))
 
 
-def test_wave_of_two_channels_is_refused(one_checkpoint):
-    with pytest.raises(MertError, match=r"a wave of shape \(2, 24000\): \[S\] wanted"):
-        extract(load_model(str(one_checkpoint.path)), np.zeros((2, 24_000), np.float32))
+@pytest.mark.parametrize("wave", [np.zeros((2, 24_000)), np.zeros(24_000, np.int16), np.full(24_000, np.nan)], ids=["2d", "int16", "nan"])
+def test_waves_that_would_be_misheard_are_refused(one_checkpoint, wave):
+    with pytest.raises(MertError, match=r"\[S\] of finite floats wanted"):
+        extract(load_model(str(one_checkpoint.path)), wave)
+    with pytest.raises(MertError, match="audio of type list"):
+        extract(load_model(str(one_checkpoint.path)), [0.0] * 24_000)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from made_checkpoints import SIZES, write_checkpoint
 from safetensors import safe_open
 
 from mert_fairseq.cli.main import main
-from mert_fairseq.export import compare
+from mert_fairseq.export import compare, hf_folder
+from mert_fairseq.export.hubert_names import to_hugging_face
 
 transformers = pytest.importorskip("transformers")
 #: An older major version, installed apart by `make setup`.
@@ -104,6 +106,19 @@ def test_nothing_is_left_where_hidden_states_differ(one_checkpoint, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weight_that_is_a_little_off_is_noticed(one_checkpoint, tmp_path, monkeypatch, capsys):
+    def off(weights):
+        renamed = to_hugging_face(weights)
+        renamed["encoder.layers.1.attention.q_proj.bias"] = renamed["encoder.layers.1.attention.q_proj.bias"] + 0.02
+        return renamed
+
+    monkeypatch.setattr(hf_folder, "to_hugging_face", off)
+    assert main(["export", str(one_checkpoint.path), str(tmp_path / "mert")]) == 1
+    said = capsys.readouterr().err
+    assert "over 0.0001; nothing was written" in said and float(said.split(" by ")[1].split(",")[0]) < 0.1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_left_on_a_full_disk(one_checkpoint, tmp_path, full_disk, capsys):
     assert main(["export", str(one_checkpoint.path), str(tmp_path / "mert")]) == 1
     assert capsys.readouterr().err.startswith(f"mert: {tmp_path}/mert: cannot be written (")
@@ -124,6 +139,11 @@ def test_what_is_no_checkpoint_of_mert_is_refused(one_checkpoint, tmp_path, caps
     fewer = {name: tensor for name, tensor in state["model"].items() if name != "mask_emb"}
     assert "first mask_emb" in said({**state, "model": fewer})
     assert "no model can be built" in said({**state, "cfg": {**cfg, "model": {**cfg["model"], "encoder_layers": "three"}}})
+    assert "no model can be built" in said({**state, "cfg": {**cfg, "model": {**cfg["model"], "encoder_layers": -1}}})
+    assert "a value wanted" in said({**state, "cfg": {**cfg, "model": {**cfg["model"], "seed": "${oc.env:HOME}"}}})
+    assert "older form" in said({**state, "cfg": None, "args": Namespace(arch="mert")})
+    assert "holds no settings by name" in said({**state, "cfg": {**cfg, "model": "mert"}})
+    assert "sizes of its codebooks" in said({**state, "task_state": {"codebook_sizes": 7}})
     assert "deepnorm=true: not supported" in said({**state, "cfg": {**cfg, "model": {**cfg["model"], "deepnorm": True}}})
 
 
@@ -133,5 +153,7 @@ def test_damaged_file_and_folder_in_use_are_refused(one_checkpoint, tmp_path, ca
     assert "truncated or not a checkpoint" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "gone.pt"), str(tmp_path / "out")]) == 1
     assert "no such checkpoint" in capsys.readouterr().err
+    assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 1
+    assert "a folder, a checkpoint wanted; `mert import" in capsys.readouterr().err
     assert main(["export", str(one_checkpoint.path), str(tmp_path)]) == 1
     assert "exists and is not empty" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from mert_fairseq.cli.main import main
 from mert_fairseq.export.encoder import load_model
 
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 WAVE = torch.randn(2, 7_531, generator=torch.Generator().manual_seed(1))
 
 
@@ -125,6 +125,8 @@ def test_faults_of_a_folder_are_named(exported, published_folder, tmp_path, caps
         ({"feature_extractor_cqt": True}, "feature_extractor_cqt=True: not supported"),
         ({"hidden_size": 48}, "of another shape: "),
         ({"num_hidden_layers": 4}, "missing: encoder.layers.3."),
+        ({"num_hidden_layers": 2}, "unknown: encoder.layers.2."),
+        ({"conv_dim": 16}, "does not describe a convolution stack"),
     ):
         (published_folder / "config.json").write_text(json.dumps(config | change))
         assert text in said(published_folder)
@@ -155,6 +157,31 @@ def test_index_cannot_name_files_elsewhere(exported, tmp_path, capsys):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"mask_emb": "../outside.safetensors"}}))
     assert main(["import", str(folder), str(tmp_path / "in.pt")]) == 1
     assert "files of the folder itself wanted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), None], ids=["nan", "int8"])
+def test_weights_that_are_no_numbers_are_refused(checkpoint, tmp_path, wrong, capsys):
+    weights = dict(checkpoint.state["model"])
+    name = "encoder.layers.1.fc1.weight"
+    weights[name] = torch.full_like(weights[name], wrong) if wrong is not None else weights[name].to(torch.int8)
+    torch.save({**checkpoint.state, "model": weights}, tmp_path / "bad.pt")
+    for command, rest in (("import", [str(tmp_path / "in.pt")]), ("features", [__file__, "--out", str(tmp_path / "f")])):
+        assert main([command, str(tmp_path / "bad.pt"), *rest]) == 1
+        assert f"1 weights are not finite numbers, first {name}" in capsys.readouterr().err
+
+
+def test_folder_that_contradicts_itself_is_refused(exported, tmp_path, capsys):
+    for path in exported.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_attention_heads": 2}))
+    assert main(["import", str(tmp_path), str(tmp_path / "in.pt")]) == 1
+    assert "differ in encoder_attention_heads" in capsys.readouterr().err
+
+
+def test_folder_saved_again_by_transformers_is_read_without_heads(checkpoint, exported, tmp_path):
+    transformers.AutoModel.from_pretrained(exported).save_pretrained(tmp_path / "again")
+    torch.testing.assert_close(states_of(tmp_path / "again"), torch.stack(checkpoint.model.hidden_states(WAVE)), atol=1e-5, rtol=0)
 
 
 def test_full_disk_leaves_nothing(exported, tmp_path, full_disk, capsys):

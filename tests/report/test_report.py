@@ -336,7 +336,7 @@ def test_the_picture_shows_the_curves(run, monkeypatch):
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):
-    with pytest.raises(MertError, match="nowhere/curves.png: the picture cannot be written .*--picture"):
+    with pytest.raises(MertError, match="nowhere/curves.png: cannot be written .*--picture"):
         write_png(b"", tmp_path / "nowhere" / "curves.png", "--picture")
 
 
