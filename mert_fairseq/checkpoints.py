@@ -48,7 +48,7 @@ def read_pickled(path: str, otherwise: str, mend: str) -> Any:
         mend: what to do about it.
     """
     if os.path.isdir(path):
-        raise MertError(f"{path}: a folder, a checkpoint wanted; `mert import {path} OUT.pt` makes one of a Hugging Face folder")
+        raise MertError(f"{path}: a folder, a checkpoint wanted: RUN_DIR/checkpoints/checkpoint_last.pt, or one by `mert import`")
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError:

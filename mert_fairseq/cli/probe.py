@@ -19,14 +19,14 @@ from mert_fairseq.cli import probe_table, probe_toy
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.encoder import PRECISIONS
 from mert_fairseq.probe.data_check import check
-from mert_fairseq.probe.encoders import open_encoder
+from mert_fairseq.probe.encoders import open_encoder, short_name
 from mert_fairseq.probe.grid import RATES
 from mert_fairseq.probe.listing import listing
 from mert_fairseq.probe.overlap import find_overlap
 from mert_fairseq.probe.probing import GridSettings
 from mert_fairseq.probe.registry import TASKS, task_named
 from mert_fairseq.probe.results import Results
-from mert_fairseq.probe.run import ProbeSettings, finished, run_task
+from mert_fairseq.probe.run import ProbeSettings, run_task
 from mert_fairseq.probe.task import Task
 
 KINDS = ("tasks", "check", "table", "compare", "toy")
@@ -95,11 +95,11 @@ def run_tasks(args: argparse.Namespace) -> int:
     encoder = open_encoder(args.model, args.device, args.precision)
     grid = GridSettings(_layers(args.layers), tuple(args.rates), tuple(args.seeds))
     batch = args.batch if args.batch is not None else (1 if encoder.device.type == "cpu" else 8)
-    out = args.out or Path("probes") / Path(args.model.replace(":", "_")).name
+    out = args.out or Path("probes") / short_name(args.model)
     for task in tasks:
         settings = ProbeSettings(args.data, out, args.cache, grid, options[task.name], args.any_counts, batch)
         try:
-            results = finished(task, settings) or _probe(task, encoder, settings, args.pretrained_on)
+            results = _probe(task, encoder, settings, args.pretrained_on)
         except MertError as error:
             if len(tasks) == 1:
                 raise
@@ -122,7 +122,7 @@ def _warn_of_overlap(task: Task, settings: ProbeSettings, manifest: Path) -> Non
     items = task.load(settings.data, settings.options).of("test")
     with Bars() as bars:
         show = functools.partial(bars.show, "recordings compared")
-        report = find_overlap(items, manifest, settings.cache / "fingerprints", progress=show)
+        report = find_overlap(manifest, items, settings.cache / "fingerprints", progress=show)
     for line in (report.warning(task.name), *(f"{task.name}: {text}" for text in report.unreadable)):
         if line:
             print(f"warning: {line}", file=sys.stderr)

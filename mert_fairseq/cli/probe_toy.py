@@ -1,7 +1,6 @@
 """`mert probe toy`: encoders on made-up, labelled music; needs no download, and a few minutes on two cores."""
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import Dict, List
@@ -10,9 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.encoders import open_encoder
+from mert_fairseq.probe.encoders import open_encoder, short_name
 from mert_fairseq.probe.probing import GridSettings
-from mert_fairseq.probe.results import FILE, Results, read_results, read_scored
+from mert_fairseq.probe.results import Results, read_results, read_scored
 from mert_fairseq.probe.run import ProbeSettings, run_task
 from mert_fairseq.probe.significance import interval, mean_difference, task_replicates
 from mert_fairseq.probe.toy.corpus import build
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Accuracy of every encoder on every task, and the mean difference of the first one to each other with its 95 % interval."""
     clips = args.dir / "clips"
     build(clips)
-    folders = {spec: args.dir / _name(spec) for spec in args.model}
+    folders = {spec: args.dir / short_name(spec) for spec in args.model}
     if len(set(folders.values())) < len(args.model):
         raise MertError(f"--model {' '.join(args.model)}: two of one name; put one of them into a folder of another name")
     for spec, folder in folders.items():
@@ -51,23 +50,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _name(spec: str) -> str:
-    """A folder's name: of a checkpoint RUN/checkpoints/checkpoint_last.pt the run's."""
-    parts = [part for part in Path(spec).parts if part not in ("checkpoints", "/")]
-    name = parts[-2] if len(parts) > 1 and parts[-1].endswith(".pt") else parts[-1]
-    return re.sub(r"[^\w.-]+", "_", name)
-
-
 def _probe(spec: str, folder: Path, clips: Path, args: argparse.Namespace) -> None:
     encoder = open_encoder(spec, args.device)
     grid = GridSettings(rates=RATES, seeds=tuple(args.seeds))
     settings = ProbeSettings(clips, folder, args.dir / "cache", grid, batch=8)
-    for name, task in tqdm(toy_rows().items(), desc=_name(spec), disable=not sys.stderr.isatty()):
-        done = folder / name / FILE
-        if done.is_file() and read_results(done.parent).encoder["weights_hash"] != encoder.weights_hash:
-            raise MertError(f"{folder}: holds scores of another encoder; remove it, or give another --dir")
-        if not done.is_file():
-            run_task(task, encoder, settings, lambda text: None, lambda *at: None)
+    for task in tqdm(toy_rows().values(), desc=short_name(spec), disable=not sys.stderr.isatty()):
+        run_task(task, encoder, settings, lambda text: None, lambda *at: None)
 
 
 def _table(found: Dict[str, Dict[str, Results]], folders: Dict[str, Path]) -> str:

@@ -20,7 +20,7 @@ def add_parser(subparsers) -> None:
     """Adds `report RUN_DIR [RUN_DIR ...]`."""
     parser = subparsers.add_parser("report", help="what runs learned against their baselines, and how they went: a table and a page")
     parser.add_argument("run_dirs", metavar="RUN_DIR", nargs="+", help="run folder of fairseq-hydra-train; several are compared")
-    parser.add_argument("--picture", help="where the picture of one run goes (default RUN_DIR/learning_curves.png)")
+    parser.add_argument("--picture", help="where the picture of one run goes (default: learning_curves.png beside the page)")
     parser.add_argument("--page", help="where the page goes (default RUN_DIR/report.html; of several runs ./comparison.html)")
     parser.set_defaults(run=run)
 
@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(run: Run, args: argparse.Namespace) -> int:
-    picture, curves = Path(args.picture or run.run_dir / "learning_curves.png"), None
+    beside = Path(args.page).parent if args.page else run.run_dir
+    picture, curves = Path(args.picture or beside / "learning_curves.png"), None
     if run.learning is None:
         print(f"mert: no table and no {picture.name}, the page has the curves: {run.without}", file=sys.stderr)
     else:

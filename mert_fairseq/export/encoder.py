@@ -39,8 +39,9 @@ class Encoder:
 
     @functools.cached_property
     def weights_hash(self) -> str:
-        """sha256 of the encoder's weights, the same for a checkpoint and what was exported from it."""
-        digest = hashlib.sha256()
+        """sha256 of the encoder's weights, the same for a checkpoint and what was exported from it; of a lower precision another one."""
+        autocast = self._model.cfg.autocast
+        digest = hashlib.sha256(b"" if str(autocast) == "none" else str(autocast).encode())
         for name, tensor in sorted(self._model.state_dict().items()):
             if not is_head(name):
                 digest.update(name.encode())

@@ -136,7 +136,7 @@ def _read_json(path: Path) -> Dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MertError(f"{path}: missing; give a folder that transformers loads") from None
+        raise MertError(f"{path}: missing; give a folder that transformers loads, or RUN_DIR/checkpoints/checkpoint_last.pt") from None
     except (OSError, ValueError) as error:
         raise MertError(f"{path}: cannot be read ({error}); copy or export the folder again") from None
     if not isinstance(content, dict):

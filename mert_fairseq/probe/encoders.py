@@ -8,6 +8,7 @@
 """
 
 import json
+import re
 from pathlib import Path
 from typing import List, Optional, Protocol
 
@@ -22,6 +23,7 @@ from mert_fairseq.probe.foreign_encoders import load_muq, load_transformers
 from mert_fairseq.probe.log_mel import LogMelEncoder
 
 CONFIGS = Path(__file__).parents[1] / "config"
+OURS = ("mert_model", "our hubert")
 RANDOM_CODEBOOK = 16  # entries; heads take no part in a hidden state
 
 
@@ -55,6 +57,9 @@ def open_encoder(spec: str, device: Optional[str] = None, precision: str = "floa
     Raises:
         MertError: nothing of that name, or it cannot be read.
     """
+    ours = spec.endswith(".pt") or (Path(spec) / "config.json").is_file() and _model_type(Path(spec)) in OURS
+    if precision != "float32" and not ours:
+        raise MertError(f"--precision {precision}: of checkpoints and exported folders alone, not of {spec}")
     if spec == "logmel":
         return LogMelEncoder(device_of(device))
     if spec.startswith("random:"):
@@ -65,9 +70,16 @@ def open_encoder(spec: str, device: Optional[str] = None, precision: str = "floa
     if not folder.exists():
         allowed = "a checkpoint, a Hugging Face folder, logmel, random:CONFIG or muq:FOLDER"
         raise MertError(f"--model {spec}: no such file or folder; {allowed} wanted")
-    if folder.is_dir() and _model_type(folder) not in ("mert_model", "our hubert"):
+    if folder.is_dir() and _model_type(folder) not in OURS:
         return load_transformers(folder, device_of(device))
     return load_model(spec, device, precision)
+
+
+def short_name(spec: str) -> str:
+    """For a folder of scores: of a checkpoint RUN/checkpoints/checkpoint_last.pt the run's name, of other checkpoints their own."""
+    parts = [part for part in Path(spec).parts if part not in ("checkpoints", "/", ".", "..")]
+    run = len(parts) > 1 and re.fullmatch(r"checkpoint_(last|best)\.pt", parts[-1])
+    return re.sub(r"[^\w.-]+", "_", parts[-2] if run else parts[-1].removesuffix(".pt"))
 
 
 def _random(spec: str, device: Optional[str]) -> Encoder:

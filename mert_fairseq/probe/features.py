@@ -1,5 +1,6 @@
 """Features of a task's items: windows heard once per encoder, whatever task asks for them."""
 
+import hashlib
 import json
 import re
 import time
@@ -31,11 +32,13 @@ class HeardItems:
         rows: [n, L + 1, D] of the whole cache, on disk.
         places: [N] row of each window.
         owner: [N] index of the item that each window is of.
+        audio_hash: of the windows' places, files, and their sizes and times.
     """
 
     rows: np.ndarray
     places: np.ndarray
     owner: np.ndarray
+    audio_hash: str = ""
 
     def array(self) -> np.ndarray:
         """[N, L + 1, D] in memory."""
@@ -80,13 +83,19 @@ def hear(
     segments, owner = _segments(items, hearing, encoder.shortest)
     keys = [window_key(segment, root) for segment in segments]
     store = WindowStore(cache_folder(cache, encoder), (encoder.num_layers + 1, encoder.dim))
-    if any(key not in store.places() for key in set(keys)):
+    there = store.places()
+    if any(key not in there for key in keys):
         with store.writing():
             there = store.places()
             missing = list({key: segment for key, segment in zip(keys, segments) if key not in there}.items())
             _compute(encoder, store, missing, batch, progress)
     places = store.places()
-    return HeardItems(store.rows(), np.array([places[key] for key in keys]), np.array(owner))
+    return HeardItems(store.rows(), np.array([places[key] for key in keys]), np.array(owner), keys_hash(keys))
+
+
+def keys_hash(keys: Sequence[str]) -> str:
+    """sha256 of windows' keys, in order."""
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
 def cache_folder(cache: Path, encoder: ProbedEncoder) -> Path:
@@ -106,10 +115,14 @@ def _segments(items: Sequence[Item], hearing: Hearing, shortest: int) -> Tuple[L
 
 
 def window_key(segment: AudioSegment, root: Path) -> str:
-    """Of a window: its place in a file of that size, so that a file that was mended is heard again; paths below `root` alone."""
+    """Of a window: its place in a file of that size and time, so that a file that was mended or is another one is heard again.
+
+    Paths are those below `root`: the data may be moved, with its files' times.
+    """
     path = Path(segment.path)
     name = path.relative_to(root) if path.is_relative_to(root) else path
-    return f"{segment.start}\t{segment.num_samples}\t{path.stat().st_size}\t{json.dumps(str(name))}"
+    state = path.stat()
+    return f"{segment.start}\t{segment.num_samples}\t{state.st_size}\t{state.st_mtime_ns}\t{json.dumps(str(name))}"
 
 
 def _compute(encoder: ProbedEncoder, store: WindowStore, missing: List[Tuple[str, AudioSegment]], batch: int, progress) -> None:
@@ -118,12 +131,14 @@ def _compute(encoder: ProbedEncoder, store: WindowStore, missing: List[Tuple[str
     settings = FeatureSettings(window_s=MOST_SECONDS, batch=batch)  # each window is heard as a whole
     found = extract_all(encoder, (segment for _, segment in missing), settings, lambda _, wanted: np.empty(wanted, np.float32))
     for done, (index, features) in enumerate(found, 1):
-        if isinstance(features, MertError):
-            raise features
-        waiting[index] = features.reshape(shape)
-        if len(waiting) >= SAVE_EVERY or done == len(missing):
+        failed = isinstance(features, MertError)
+        if not failed:
+            waiting[index] = features.reshape(shape)
+        if waiting and (failed or len(waiting) >= SAVE_EVERY or done == len(missing)):
             store.add([missing[index][0] for index in waiting], np.stack(list(waiting.values())))
             waiting.clear()
+        if failed:
+            raise MertError(f"{features}; mend or replace the file, what was heard is kept")
         if progress is not None:
             progress(done, len(missing))
 

@@ -17,7 +17,7 @@ from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.extraction import FeatureSettings, extract_all
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.probe.encoders import ProbedEncoder
-from mert_fairseq.probe.features import cache_folder, window_key
+from mert_fairseq.probe.features import cache_folder, keys_hash, window_key
 from mert_fairseq.probe.items import Item
 
 WINDOW_S = 30.0  # heard at a time
@@ -50,6 +50,16 @@ def hear_frames(
     check_room(encoder, [segment for _, segment in missing], folder)
     _compute(encoder, missing, batch, progress)
     return [np.load(path, mmap_mode="r").transpose(1, 0, 2) for path in paths]
+
+
+def frames_hash(items: Sequence[Item], root: Path) -> str:
+    """Of the recordings' files, their sizes and times."""
+    return keys_hash([window_key(_segment(item), root) for item in items])
+
+
+def missing_bytes(encoder: ProbedEncoder, items: Sequence[Item]) -> int:
+    """What the frames of all items take on disk."""
+    return frames_bytes(encoder, [_segment(item) for item in items])
 
 
 def frames_bytes(encoder: ProbedEncoder, segments: Sequence[AudioSegment]) -> int:

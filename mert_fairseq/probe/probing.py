@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.grid import RATES, GridPoint, Layers, PointScore, Progress, choose, make_grid, search
+from mert_fairseq.probe.grid import RATES, GridPoint, Layers, PointScore, Progress, choose, layer_name, make_grid, search
 from mert_fairseq.probe.head_training import train_head
 from mert_fairseq.probe.items import SPLITS, TaskData
 from mert_fairseq.probe.kept_work import KeptWork
@@ -41,6 +41,7 @@ def probe_task(
     grid: GridSettings = GridSettings(),
     options: Optional[Mapping[str, Any]] = None,
     progress: Optional[Progress] = None,
+    audio_hash: str = "",
 ) -> Results:
     """Trains, chooses, tests, and writes FOLDER/results.json; a rerun goes on where the last one ended.
 
@@ -49,14 +50,15 @@ def probe_task(
         encoder: name, weights_hash, num_layers and dim, for the results.
         options: what else was chosen and changes numbers; it is written down, and kept work of others is refused.
         progress: told how many heads of the grid are trained.
+        audio_hash: of what was heard; kept work of other audio is refused.
     """
     if not grid.seeds or len(set(grid.seeds)) != len(grid.seeds):
         raise MertError(f"seeds {', '.join(map(str, grid.seeds)) or 'none'}: one or more different ones wanted")
     points = make_grid(layers.num_layers, grid.layers, grid.rates)
     facts = data_facts(data)
     settings = {"hearing": asdict(task.hearing), "head": asdict(task.head), "options": dict(options or {})}
-    depends = {"task": task.name, "monitor": task.monitor, "encoder": encoder["weights_hash"], "data": facts["hash"], **settings}
-    work = KeptWork(Path(folder) / "work", depends)
+    inputs = {"encoder": encoder["weights_hash"], "data": facts["hash"], "audio": audio_hash}
+    work = KeptWork(Path(folder) / "work", {"task": task.name, "monitor": task.monitor, **inputs, **settings})
     scores = search(layers, points, task.head, grid.seeds[0], work, progress)
     chosen = choose(scores)
     scored, seeds = _test(task, data, layers, chosen.point, grid.seeds, work)
@@ -64,10 +66,17 @@ def probe_task(
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=tuple(data.classes), encoder=dict(encoder),
         data=facts,
-        settings={**settings, "rates": list(grid.rates)}, versions=versions(), grid=[asdict(one) for one in scores], chosen=_named(chosen),
+        settings={**settings, **asked(grid, layers.num_layers), "audio": audio_hash},
+        versions=versions(), grid=[asdict(one) for one in scores], chosen=_named(chosen),
         seeds=[SeedScore(scores=found, **seed) for seed, found in zip(seeds, per_seed)], scores=together, predictions_sha256="",
     )  # fmt: skip
     return write_results(Path(folder), results, scored)
+
+
+def asked(grid: GridSettings, num_layers: int) -> Dict[str, Any]:
+    """What a grid is made of, as results keep it."""
+    layers = {layer_name(point.layer): None for point in make_grid(num_layers, grid.layers, grid.rates)}
+    return {"layers": list(layers), "rates": list(grid.rates), "seeds": list(grid.seeds)}
 
 
 def data_hash(data: TaskData) -> str:

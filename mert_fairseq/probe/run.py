@@ -1,5 +1,6 @@
 """One task, from the dataset's folder to results.json: read, check, hear, train, score."""
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional
@@ -12,9 +13,10 @@ from mert_fairseq.probe.beat_tracking import BeatTracker
 from mert_fairseq.probe.data_check import check
 from mert_fairseq.probe.encoders import ProbedEncoder
 from mert_fairseq.probe.features import estimate, hear
-from mert_fairseq.probe.frame_features import hear_frames
+from mert_fairseq.probe.frame_features import frames_hash, hear_frames, missing_bytes
+from mert_fairseq.probe.grid import make_grid
 from mert_fairseq.probe.items import TaskData
-from mert_fairseq.probe.probing import GridSettings, data_facts, probe_task
+from mert_fairseq.probe.probing import GridSettings, asked, data_facts, data_hash, probe_task
 from mert_fairseq.probe.results import FILE, Results, SeedScore, read_results, scores_of, versions, write_results
 from mert_fairseq.probe.separation.run import separate_and_score
 from mert_fairseq.probe.separation.settings import STEMS, SeparationSettings
@@ -53,24 +55,56 @@ def run_task(task: Task, encoder: ProbedEncoder, settings: ProbeSettings, say: S
     Raises:
         MertError: anything that is wrong with data or settings, before the encoder hears anything.
     """
+    data = task.load(settings.data, settings.options)
+    if task.kind != "stems":
+        make_grid(encoder.num_layers, settings.grid.layers, settings.grid.rates)  # refuses layers that are not there, before any work
+    found = finished(task, data, encoder, settings)
+    if found is not None:
+        return found
     report = check(task, settings.data, settings.options, settings.any_counts, progress=lambda *at: progress("files checked", *at))
     for line in (*report.lines, *(f"warning: {warning}" for warning in report.warnings)):
         say(f"{task.name}: {line}")
     report.raise_if_bad()
-    data = task.load(settings.data, settings.options)
     task = replace(task, hearing=task.heard(settings.options))
     if task.kind == "stems":
         return _separate(task, data, encoder, settings, say, progress)
-    about = {"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim}
     make = _beats if task.kind == "beats" else _windows
-    layers = make(task, data, encoder, settings, say, progress)
+    layers, audio = make(task, data, encoder, settings, say, progress)
     chosen = task.settings(settings.options)
     return probe_task(
-        task, data, layers, about, settings.out / task.name, settings.grid, chosen, lambda *at: progress("heads trained", *at)
-    )
+        task, data, layers, about(encoder), settings.out / task.name, settings.grid, chosen,
+        lambda *at: progress("heads trained", *at), audio,
+    )  # fmt: skip
 
 
-def _windows(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> WindowData:
+def about(encoder: ProbedEncoder) -> Dict[str, Any]:
+    """What results say of an encoder."""
+    return {"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim}
+
+
+def finished(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings) -> Optional[Results]:
+    """Results that are there already; None if there are none.
+
+    Raises:
+        MertError: there are some, of another encoder, other data or other settings.
+    """
+    folder = settings.out / task.name
+    if not (folder / FILE).is_file():
+        return None
+    found = read_results(folder)
+    there = {"encoder": found.encoder.get("weights_hash"), "data": found.data.get("hash"), "options": found.settings.get("options")}
+    wanted = {"encoder": encoder.weights_hash, "data": data_hash(data), "options": task.settings(settings.options)}
+    if task.kind != "stems":
+        there |= {name: found.settings.get(name) for name in ("layers", "rates", "seeds")}
+        wanted |= asked(settings.grid, encoder.num_layers)
+    unlike = [name for name in wanted if json.dumps(wanted[name]) != json.dumps(there[name])]
+    if unlike:
+        raise MertError(f"{folder}: holds scores of other {', '.join(unlike)}; give another --out, or remove it")
+    return found
+
+
+def _windows(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress):
+    """The task's windows, and the hash of their audio."""
     root = task.dataset.folder(settings.data)
     cost = estimate(encoder, data.items, task.hearing, settings.cache, root)
     if cost.windows:
@@ -78,22 +112,25 @@ def _windows(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Probe
         say(f"{task.name}: {cost.windows:,} windows to hear, about {_duration(cost.seconds)}, {size}")
     heard = hear(encoder, data.items, task.hearing, settings.cache, root, settings.batch, lambda *at: progress("windows heard", *at))
     decision = task.settings_of("score", settings.options).get("decision")
-    return WindowData(task, data, heard, decisions=("mean",) if decision == "mean" else None)
+    return WindowData(task, data, heard, decisions=("mean",) if decision == "mean" else None), heard.audio_hash
 
 
-def _beats(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> BeatData:
+def _beats(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress):
+    """The task's frames, and the hash of their audio."""
     root = task.dataset.folder(settings.data)
+    size = missing_bytes(encoder, data.items) / 1e9
+    say(f"{task.name}: frames of {len(data.items):,} recordings take {size:.2f} GB in {settings.cache}")
     frames = hear_frames(encoder, data.items, settings.cache, root, settings.batch, lambda *at: progress("recordings heard", *at))
     chosen: Dict[str, Any] = task.settings_of("score", settings.options)
-    return BeatData(task, data, frames, BeatSettings(**chosen, tracker=BeatTracker(frame_rate=encoder.frame_rate)))
+    beats = BeatSettings(**chosen, tracker=BeatTracker(frame_rate=encoder.frame_rate))
+    return BeatData(task, data, frames, beats), frames_hash(data.items, root)
 
 
 def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> Results:
-    """Separation has no grid: one training per stem over all layers, or over the one that was asked for."""
-    layers = settings.grid.layers or (None,)
-    if len(layers) > 1 or len(settings.grid.seeds) > 1:
-        raise MertError(f"{task.name}: trains one layer and one seed, days of work each; give one of --layers and one of --seeds")
-    head = SeparationSettings(layer=layers[0], seed=settings.grid.seeds[0], **task.settings_of("head", settings.options))
+    """Separation has no grid: one training per stem, with the first layer and seed that were asked for, by default the sum of all."""
+    layer, seed = (settings.grid.layers or (None,))[0], settings.grid.seeds[0]
+    say(f"{task.name}: one training per stem, seed {seed}, {'the sum of all layers' if layer is None else f'layer {layer}'}")
+    head = SeparationSettings(layer=layer, seed=seed, **task.settings_of("head", settings.options))
     songs = separate_and_score(encoder, data, head, settings.out / task.name / "work", progress, say)
     names = tuple(item.name for item in data.of("test"))
     decibels = np.array([[[songs[name][stem] for stem in STEMS] for name in names]])
@@ -101,17 +138,11 @@ def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Prob
     per_seed, together = scores_of(scored)
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=STEMS,
-        encoder={"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim},
+        encoder=about(encoder),
         data=data_facts(data), settings={"separation": head.decisive(), "options": task.settings(settings.options)}, versions=versions(),
         grid=[], chosen=None, seeds=[SeedScore(head.seed, None, "", 0, per_seed[0])], scores=together, predictions_sha256="",
     )  # fmt: skip
     return write_results(settings.out / task.name, results, scored)
-
-
-def finished(task: Task, settings: ProbeSettings) -> Optional[Results]:
-    """Results that are there already; None if there are none."""
-    folder = settings.out / task.name
-    return read_results(folder) if (folder / FILE).is_file() else None
 
 
 def _duration(seconds: float) -> str:

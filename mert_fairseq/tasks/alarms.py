@@ -91,10 +91,11 @@ class Alarms:
 
     Args:
         state: the task's `StatefulContainer`.
+        codebooks_from: update from which validations are judged.
     """
 
-    def __init__(self, state: Any) -> None:
-        self._state = state
+    def __init__(self, state: Any, codebooks_from: int = 0) -> None:
+        self._state, self._from = state, codebooks_from
         state.add_factory("alarms", lambda: {"on": [], "in_a_row": {}, "lowest_features": None, "lr": None, "warmed_up": False})
 
     def after_update(
@@ -127,8 +128,8 @@ class Alarms:
         return self._tell(update, FEATURES, {TRAINING: (deserved, f"{features_pen:.4g}")}, said)
 
     def after_validation(self, update: int, codebooks: Sequence[CodebookFigures]) -> List[Alarm]:
-        """Looks at each codebook once the warm-up is over."""
-        if not self._seen["warmed_up"] or not codebooks:
+        """Looks at each codebook once the warm-up is over and the run is no longer young."""
+        if not self._seen["warmed_up"] or update < self._from or not codebooks:
             return []
         named = {f"codebook {number}": figures for number, figures in enumerate(codebooks)}
         collapsed = {

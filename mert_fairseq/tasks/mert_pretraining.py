@@ -58,6 +58,9 @@ class MERTPretrainingConfig(HubertPretrainingConfig):
                              "unset: a validation that is broken off leaves its loader processes behind)"}
     )
     max_bad_files: int = field(default=0, metadata={"help": "damaged files tolerated (counted and listed) before training stops"})
+    alarms_from: int = field(
+        default=500, metadata={"help": "update from which a validation's codes may raise an alarm: healthy runs begin with a code or two"}
+    )
     accept_new_order: bool = field(
         default=False, metadata={"help": "resume although another number of processes changes the global batch and the order of samples"}
     )
@@ -80,7 +83,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
         self.state.add_factory("codebook_sizes", self._read_codebook_sizes)
         self.clock, self.throughput = StepClock(), None
         self.nonfinite = NonFiniteUpdates(self.state, self._files_of)
-        self.watch = TrainingWatch(self.state)
+        self.watch = TrainingWatch(self.state, cfg.alarms_from)
         self.stop_requested, self._batches_begun, self._update = False, 0, 0
 
     @property
@@ -207,6 +210,6 @@ def _check_settings(cfg: MERTPretrainingConfig) -> None:
     least, most = cfg.min_sample_size, cfg.max_sample_size
     if least is None or most is None or not receptive_field() <= least <= most:
         raise MertError(f"need {receptive_field()} <= task.min_sample_size ({least}) <= task.max_sample_size ({most})")
-    for name in ("crops_per_file", "max_bad_files", "max_valid_crops"):
+    for name in ("crops_per_file", "max_bad_files", "max_valid_crops", "alarms_from"):
         if getattr(cfg, name) < 0:
             raise MertError(f"task.{name}={getattr(cfg, name)} must be >= 0")

@@ -21,10 +21,11 @@ class TrainingWatch:
 
     Args:
         state: the task's `StatefulContainer`.
+        codebooks_from: update from which validations are judged.
     """
 
-    def __init__(self, state: Any) -> None:
-        self._alarms = Alarms(state)
+    def __init__(self, state: Any, codebooks_from: int = 0) -> None:
+        self._alarms = Alarms(state, codebooks_from)
         self._counts: Optional[Tensor] = None
 
     def after_update(self, update: int) -> None:

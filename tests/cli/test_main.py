@@ -62,7 +62,7 @@ def test_help_reads_as_the_pipeline(mert):
     code, out, err = mert("--help")
     assert (code, err) == (0, [])
     stages = [line.split()[0] for line in out if line.startswith("    ") and line[4] != " "]
-    assert stages == ["manifest", "teacher", "labels", "report"]
+    assert stages == ["manifest", "teacher", "labels", "report", "export", "import", "features", "probe"]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_the_picture_of_a_report_can_go_elsewhere(mert, run_folder, tmp_path):
     assert out[-3:-1] == [f"checkpoint: {run_folder}/checkpoints/checkpoint_last.pt", f"picture: {tmp_path}/other.png"]
     assert (tmp_path / "other.png").is_file() and not (run_folder / "learning_curves.png").exists()
     code, out, err = mert("report", run_folder, "--picture", tmp_path / "nowhere" / "other.png")
-    assert (code, len(err)) == (1, 1) and err[0].startswith(f"mert: {tmp_path}/nowhere/other.png: the picture cannot be written")
+    assert (code, len(err)) == (1, 1) and err[0].startswith(f"mert: {tmp_path}/nowhere/other.png: cannot be written")
 
 
 def test_the_report_of_a_run_without_its_targets(mert, run_folder, tmp_path):

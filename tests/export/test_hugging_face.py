@@ -154,6 +154,6 @@ def test_damaged_file_and_folder_in_use_are_refused(one_checkpoint, tmp_path, ca
     assert main(["export", str(tmp_path / "gone.pt"), str(tmp_path / "out")]) == 1
     assert "no such checkpoint" in capsys.readouterr().err
     assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 1
-    assert "a folder, a checkpoint wanted; `mert import" in capsys.readouterr().err
+    assert "a folder, a checkpoint wanted" in capsys.readouterr().err
     assert main(["export", str(one_checkpoint.path), str(tmp_path)]) == 1
     assert "exists and is not empty" in capsys.readouterr().err

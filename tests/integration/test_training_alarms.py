@@ -11,7 +11,7 @@ from mert_fairseq.tasks.alarms import LEARNED_NOTHING
 
 #: The end of the warm-up is seen at update 100; two validations behind it.
 SETTINGS = ("optimization.max_update=110", "dataset.validate_after_updates=100", "dataset.validate_interval_updates=5")
-SETTINGS += ("criterion.cqt_weight=1",)  # the codes alone are learned in so few updates
+SETTINGS += ("+task.alarms_from=100", "criterion.cqt_weight=1")  # the codes alone are learned in so few updates
 
 
 @pytest.fixture(scope="module")

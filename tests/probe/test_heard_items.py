@@ -1,5 +1,7 @@
 """How items are cut and heard, and that a window is heard once."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -96,6 +98,17 @@ def test_extraction_that_was_interrupted_goes_on(music, encoder, tmp_path, monke
     again = hear(encoder, items, Hearing(window_s=0.5, least_s=0.1), tmp_path / "cut", music, progress=lambda *at: told.append(at))
     assert told[-1] == (len(whole) - 4, len(whole) - 4)
     np.testing.assert_allclose(again.array(), whole, atol=1e-6)
+
+
+def test_another_file_of_the_same_name_and_size_is_heard_anew(encoder, tmp_path):
+    waves = [0.1 * np.random.default_rng(number).standard_normal(RATE) for number in range(2)]
+    found = []
+    for number, wave in enumerate(waves):
+        soundfile.write(tmp_path / "same.wav", wave, RATE)
+        os.utime(tmp_path / "same.wav", (1_000_000 + number, 1_000_000 + number))
+        heard = hear(encoder, [Item("same", tmp_path / "same.wav", "test", 0)], Hearing(), tmp_path / "cache", tmp_path)
+        found.append((heard.array(), heard.audio_hash))
+    assert not np.allclose(found[0][0], found[1][0]) and found[0][1] != found[1][1]
 
 
 def test_file_that_cannot_be_read_is_named(music, encoder, tmp_path):

@@ -7,7 +7,10 @@ import pytest
 from miniatures import build
 
 from mert_fairseq.cli.main import main
+from mert_fairseq.data.audio import audio_info
+from mert_fairseq.data.manifest import write_manifest
 from mert_fairseq.probe import run
+from mert_fairseq.probe.metrics import in_points
 from mert_fairseq.probe.registry import TASKS
 from mert_fairseq.probe.results import read_results
 from mert_fairseq.probe.separation.settings import SeparationSettings
@@ -34,8 +37,9 @@ def test_every_task_goes_from_its_files_to_the_table(name, tmp_path, capsys):
     assert (tmp_path / "out" / name / "results.json").stat().st_mtime_ns == made
     capsys.readouterr()
     assert main(["probe", "table", str(tmp_path / "out")]) == 0
-    table = capsys.readouterr().out
-    assert f"{name}" in table and "out" in table and "MERT" in table
+    rows = " ".join(line for line in capsys.readouterr().out.splitlines() if line.startswith("| out "))
+    points = [f"{in_points(metric, score.mean):.1f}" for metric, score in results.scores.items()]
+    assert all(point in rows for point in points), (rows, points)
 
 
 def test_list_tells_of_every_task(capsys):
@@ -86,3 +90,41 @@ def test_two_tasks_of_one_dataset_share_what_was_heard(tmp_path):
     (rows,) = (tmp_path / "cache").rglob("index.tsv")
     items = json.loads((tmp_path / "out" / "NSynthI" / "results.json").read_text())["data"]["items"]
     assert len(rows.read_text().splitlines()) == sum(items.values())
+
+
+def test_scores_of_something_else_are_not_given_for_this(tmp_path, capsys):
+    data = str(build("GTZAN", tmp_path))
+    command = ["probe", "GTZAN", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert main([*command, "--model", "logmel", "--data", data, *QUICK]) == 0
+    for change, what in (
+        (["--model", "random:mert_tiny", "--data", data, *QUICK], "encoder"),
+        (["--model", "logmel", "--data", data, *QUICK, "--rates", "0.01"], "rates"),
+        (["--model", "logmel", "--data", data, *QUICK, "--seeds", "7"], "seeds"),
+    ):
+        assert main([*command, *change]) == 1
+        assert f"holds scores of other {what}" in capsys.readouterr().err
+    assert main([*command, "--model", "logmel", "--data", "/nowhere", *QUICK]) == 1
+    assert "/nowhere: no such folder" in capsys.readouterr().err
+
+
+def test_layers_that_are_not_there_are_refused_before_anything_is_heard(tmp_path, capsys):
+    data = str(build("GTZAN", tmp_path))
+    command = ["probe", "GTZAN", "--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert main([*command, "--any-counts", "--layers", "9"]) == 1
+    assert "0 to 0" in capsys.readouterr().err and not (tmp_path / "cache").exists()
+
+
+def test_overlap_with_the_training_data_is_said(tmp_path, capsys):
+    data = build("GTZAN", tmp_path)
+    (test_item, *_) = TASKS["GTZAN"].load(data).of("test")
+    write_manifest(tmp_path / "train.tsv", test_item.path.parent, [(test_item.path.name, audio_info(test_item.path).num_samples)])
+    command = ["probe", "GTZAN", "--model", "logmel", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK]
+    assert main([*command, "--cache", str(tmp_path / "cache"), "--pretrained-on", str(tmp_path / "train.tsv")]) == 0
+    assert "warning: GTZAN: 1 of 4 test items are in the training data" in capsys.readouterr().err
+
+
+def test_separation_takes_the_first_seed_by_default(tmp_path, capsys):
+    data = str(build("MUSDB18", tmp_path))
+    command = ["probe", "MUSDB18", "--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), "--any-counts"]
+    assert main([*command, "--cache", str(tmp_path / "cache")]) == 0
+    assert "seed 1, the sum of all layers" in capsys.readouterr().err

@@ -33,4 +33,4 @@ def test_scores_of_two_encoders_do_not_mix(small, tmp_path, capsys):
     assert main([*command, "logmel"]) == 0
     (tmp_path / "logmel").rename(tmp_path / "random_mert_tiny")
     assert main([*command, "random:mert_tiny"]) == 1
-    assert "holds scores of another encoder" in capsys.readouterr().err
+    assert "holds scores of other encoder" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from mert_fairseq.data.audio import read_audio
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.toy import corpus
 from mert_fairseq.probe.toy.soundfont import SoundFont
-from mert_fairseq.probe.toy.tasks import TEMPOS, TOY_TASKS, programs_of
+from mert_fairseq.probe.toy.tasks import KITS, TEMPOS, TOY_TASKS, programs_of
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,8 @@ def test_every_task_has_its_splits_and_all_classes(folder):
 
 
 def test_splits_share_no_instrument():
+    kits = [set(KITS[split]) for split in ("train", "valid", "test")]
+    assert len(set().union(*kits, {0})) == sum(map(len, kits)) + 1  # nor the demo's
     programs = [set(programs_of(split)) for split in ("train", "valid", "test")]
     assert all(programs) and not programs[0] & programs[1] and not programs[0] & programs[2] and not programs[1] & programs[2]
 

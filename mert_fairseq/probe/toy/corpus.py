@@ -19,9 +19,9 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.probe.items import SPLITS, Item, TaskData
 from mert_fairseq.probe.toy.soundfont import SoundFont
-from mert_fairseq.probe.toy.tasks import TOY_TASKS, programs_of
+from mert_fairseq.probe.toy.tasks import KITS, TOY_TASKS, programs_of
 
-VERSION = 1
+VERSION = 2
 CLIPS = {"train": 240, "valid": 96, "test": 288}  # of each task, classes in turn
 
 
@@ -33,9 +33,15 @@ def build(folder: Path, seed: int = 0) -> None:
     """
     content, path = {"version": VERSION, "seed": seed, "clips": CLIPS}, folder / "toy.json"
     folder.mkdir(parents=True, exist_ok=True)
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != content:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else content
+    except ValueError:
+        found = None
+    if found != content:
         raise MertError(f"{path}: holds clips of another version or seed; give another folder, or remove {folder}")
-    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    part = part_path(path)
+    part.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    part.replace(path)
     font = None
     for number, name in enumerate(TOY_TASKS):
         if not (folder / name / "labels.tsv").exists():
@@ -51,8 +57,9 @@ def _build_task(folder: Path, name: str, font: SoundFont, rng: np.random.Generat
         for number in range(CLIPS[split]):
             label = number % len(task.classes)
             notes, instruments = task.play(rng, label, programs)
+            kit = KITS[split][number % len(KITS[split])]
             clip = f"{split}-{number:03d}.flac"
-            soundfile.write(folder / clip, font.render(notes, instruments, task.seconds), SAMPLE_RATE)
+            soundfile.write(folder / clip, font.render(notes, instruments, task.seconds, kit), SAMPLE_RATE)
             lines.append(f"{clip}\t{split}\t{task.classes[label]}\n")
     part = part_path(folder / "labels.tsv")
     part.write_text("".join(lines), encoding="utf-8")

@@ -30,17 +30,18 @@ class SoundFont:
         self._synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE)
         self._bank = self._synth.sfload(str(path))
 
-    def render(self, notes: Iterable[Note], programs: Sequence[int], seconds: float) -> np.ndarray:
+    def render(self, notes: Iterable[Note], programs: Sequence[int], seconds: float, kit: int = 0) -> np.ndarray:
         """Float32 [S] at 24 kHz, peak 0.7.
 
         Args:
             programs: General MIDI's number (from 0) of channels 0, 1, ...; percussion is on channel 9.
+            kit: of the percussion, as General Standard numbers them; 0 is the standard one.
         """
         synth = self._synth
         synth.sounds_off()
         for channel, program in enumerate(programs):
             synth.program_select(channel, self._bank, 0, program)
-        synth.program_select(DRUMS, self._bank, 128, 0)
+        synth.program_select(DRUMS, self._bank, 128, kit)
         pieces, now, end = [], 0, round(seconds * SAMPLE_RATE)
         for time_s, on, channel, key, velocity in sorted(_events(notes)):
             sample = min(int(time_s * SAMPLE_RATE), end)

@@ -10,6 +10,7 @@ from mert_fairseq.probe.toy.soundfont import DRUMS, Note
 #: General MIDI's families of eight programs that hold a pitch; the others are effects and mixtures.
 FAMILIES = {"piano": 0, "mallet": 8, "organ": 16, "guitar": 24, "bass": 32, "strings": 40, "brass": 56, "reed": 64, "pipe": 72}
 PLACES = {"train": (0, 2, 3, 5, 6), "valid": (1,), "test": (4, 7)}  # programs of a family that play in a split
+KITS = {"train": (8, 16, 32), "valid": (25,), "test": (24, 40, 48)}  # the standard kit, which the demo's music has, plays in none
 UNPITCHED = {47}  # timpani
 PITCHES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6), "augmented": (0, 4, 8)}
