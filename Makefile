@@ -49,8 +49,9 @@ demo: setup
 lint: setup
 	$(BIN)/ruff check .
 
+# Two processes of one thread each, a file of tests to a process: half the time of one process on two cores.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 test-slurm: setup
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/cluster --ignore=tests/cluster/test_laptop_to_cluster.py

@@ -25,7 +25,7 @@ EXTRAS = {
     "export": ["transformers>=4.56", "onnx>=1.17", "onnxruntime>=1.20"],
     "probing": ["scikit-learn>=1.4", "mir_eval>=0.8", "musdb>=0.4.3", "PyYAML>=6"],
     "slurm": ["hydra-submitit-launcher>=1.2"],
-    "dev": ["pytest>=8", "ruff>=0.6", "matplotlib>=3.8", "build", "hydra-submitit-launcher>=1.2"],
+    "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6", "matplotlib>=3.8", "build", "hydra-submitit-launcher>=1.2"],
 }
 EXTRAS["dev"] += EXTRAS["export"] + EXTRAS["probing"]
 
