@@ -5,12 +5,16 @@ from typing import Iterable, List
 from mert_fairseq.probe.registry import TASKS
 from mert_fairseq.probe.task import Hearing, Task
 
+FOR_ALL = (
+    "All tasks: audio is heard as mono at 24 kHz, as loud as it is, which is how MERT is trained; MARBLE v1 brings it to zero mean\n"
+    "and unit variance for v0 and v1-95M, not for v1-330M. Other models get what their own preprocessor says."
+)
 WIDTH = 10  # of the first column
 
 
 def listing(tasks: Iterable[Task] = tuple(TASKS.values())) -> str:
-    """One paragraph per task."""
-    return "\n\n".join("\n".join(_paragraph(task)) for task in tasks) + "\n"
+    """What holds for all tasks, then one paragraph per task."""
+    return "\n\n".join([FOR_ALL, *("\n".join(_paragraph(task)) for task in tasks)]) + "\n"
 
 
 def _paragraph(task: Task) -> List[str]:

@@ -17,6 +17,7 @@ from mert_fairseq.probe.datasets import (
     nsynth,
     vocalset,
 )
+from mert_fairseq.probe.separation.settings import CHOICES as SEPARATION_CHOICES
 from mert_fairseq.probe.task import HeadSettings, Hearing, Option, Task
 
 TAG_METRICS = ("roc_auc", "average_precision")
@@ -121,6 +122,8 @@ _ROWS: List[Task] = [
         choices=(
             "A beat is found within 0.07 s (MARBLE's code, and the field's practice); its paper says 0.02 s.",
             "A clip is decoded as a whole; MARBLE v2 decodes slices of 10 s.",
+            "Of each 10 s crop 150 random frames train a head, not all 750 (MARBLE v1), which are much alike.",
+            "Epochs are compared by the average precision of frames, grid points by the F-measure of tracked beats.",
             "Beats behind a clip's end, which a few annotations have, are left out.",
         ),
         options=(Option("tolerance_s", (0.07, 0.02), "seconds that a beat may be off: 0.07 MARBLE's code, 0.02 its paper", "score"),),
@@ -255,7 +258,7 @@ _ROWS: List[Task] = [
         hearing=Hearing(window_s=6),
         head=HeadSettings(epochs=50, patience=5, plateau=2, batch=32, dropout=0.4),
         choices=(
-            "The LSTM hears forward only, as MARBLE's code has it; its paper says both ways.",
+            *SEPARATION_CHOICES,
             "SDR is of the whole song, over channels and time (MDX 2021), and the score the mean over songs.",
             "Validation songs are the 14 that the musdb package names, unless there is a folder valid/.",
         ),

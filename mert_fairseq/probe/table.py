@@ -52,12 +52,16 @@ def compare(one: Path, other: Path) -> str:
     """Markdown: differences of two runs, task by task on the same test items, with 95 % interval and p, and their mean over the tasks.
 
     Raises:
-        MertError: no task in common, or not tested on the same items.
+        MertError: no task in common, other options, or not tested on the same items.
     """
     ours, theirs = ({task: read_scored(place) for task, place in task_folders(run).items()} for run in (one, other))
     tasks = [task for task in (*TASKS, *sorted(set(ours) - set(TASKS))) if task in ours and task in theirs]
     if not tasks:
         raise MertError(f"{one} and {other} have no task in common; they have {', '.join(ours)}, and {', '.join(theirs)}")
+    for task in tasks:
+        options = [read_run(run)[task].settings.get("options") for run in (one, other)]
+        if options[0] != options[1]:
+            raise MertError(f"{task}: {one} has options {options[0]}, {other} has {options[1]}; probe both with the same")
     found = {task: difference(ours[task], theirs[task]) for task in tasks}
     if len(tasks) > 1:
         found[f"mean of {len(tasks)}"] = mean_difference([(ours[task], theirs[task]) for task in tasks])
