@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     for other in others:
         pairs = [tuple(read_scored(folders[spec] / name) for spec in (first, other)) for name in TOY_TASKS]
         gap = mean_difference(pairs)
-        print(f"{first} - {other}: {gap.mean:+.2f} points (95 % interval {gap.interval[0]:+.2f} to {gap.interval[1]:+.2f})")
+        low, high = gap.interval
+        verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
+        print(f"{first} - {other}: {gap.mean:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}): {verdict}")
     return 0
 
 

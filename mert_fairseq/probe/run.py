@@ -108,11 +108,12 @@ def _windows(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Probe
     root = task.dataset.folder(settings.data)
     cost = estimate(encoder, data.items, task.hearing, settings.cache, root)
     if cost.windows:
-        size = f"{cost.num_bytes / 1e9:.2f} GB in {settings.cache}"
+        size = f"{cost.num_bytes / 1e9:.2f} GB in {settings.cache}, as much memory for heads (4 GB at most)"
         say(f"{task.name}: {cost.windows:,} windows to hear, about {_duration(cost.seconds)}, {size}")
     heard = hear(encoder, data.items, task.hearing, settings.cache, root, settings.batch, lambda *at: progress("windows heard", *at))
     decision = task.settings_of("score", settings.options).get("decision")
-    return WindowData(task, data, heard, decisions=("mean",) if decision == "mean" else None), heard.audio_hash
+    decisions = ("mean",) if decision == "mean" else None
+    return WindowData(task, data, heard, str(encoder.device), decisions), heard.audio_hash
 
 
 def _beats(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress):
@@ -123,7 +124,7 @@ def _beats(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSe
     frames = hear_frames(encoder, data.items, settings.cache, root, settings.batch, lambda *at: progress("recordings heard", *at))
     chosen: Dict[str, Any] = task.settings_of("score", settings.options)
     beats = BeatSettings(**chosen, tracker=BeatTracker(frame_rate=encoder.frame_rate))
-    return BeatData(task, data, frames, beats), frames_hash(data.items, root)
+    return BeatData(task, data, frames, beats, str(encoder.device)), frames_hash(data.items, root)
 
 
 def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> Results:

@@ -10,6 +10,7 @@ writes at a time, others wait; readers need no lock.
 
 import fcntl
 import json
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 
 from mert_fairseq.data.part_files import part_path
 from mert_fairseq.errors import MertError
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 
@@ -54,7 +57,11 @@ class WindowStore:
     def writing(self) -> Iterator["WindowStore"]:
         """The right to add rows; waits until no other process has it. What a killed one left half-written is cut off."""
         with open(self.folder / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info(f"{self.folder}: another process hears with this encoder; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             keys = self._keys()
             os.truncate(_made(self._index), sum(len(key.encode()) + 1 for key in keys))
             os.truncate(_made(self._rows), len(keys) * self._row_bytes)

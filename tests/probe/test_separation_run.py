@@ -1,6 +1,7 @@
 """The whole task on a miniature: what features tell is learned, a killed run goes on exactly, and nothing depends on what is beside it."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from made_stems import STEMS, PilotEncoder, musdb_item, write_musdb
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.encoders import open_encoder
 from mert_fairseq.probe.separation.run import separate_and_score
+from mert_fairseq.probe.separation.run_folder import RunFolder
 from mert_fairseq.probe.separation.scoring import global_sdr
 from mert_fairseq.probe.separation.settings import SeparationSettings
 from mert_fairseq.probe.separation.tracks import open_track, read_song
@@ -195,3 +197,12 @@ def test_time_and_memory_are_told_before_training(data, tmp_path):
         separate_and_score(PilotEncoder(), data, SeparationSettings(**BRIEF), tmp_path, killed_at("epoch 1", 1), said.append)
     (line,) = said
     assert line.startswith("separation: at most") and "2 epochs of" in line and "memory about" in line
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path):
+    encoder = SimpleNamespace(weights_hash="0")
+    first = RunFolder(tmp_path, encoder, SeparationSettings(), {})
+    with pytest.raises(MertError, match="another process works on this separation"):
+        RunFolder(tmp_path, encoder, SeparationSettings(), {})
+    del first
+    RunFolder(tmp_path, encoder, SeparationSettings(), {})

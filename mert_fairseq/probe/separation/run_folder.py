@@ -6,6 +6,7 @@
     scores_alone_24000.json    SDR per song and stem, by Wiener mode and rate
 """
 
+import fcntl
 import hashlib
 import json
 from pathlib import Path
@@ -29,7 +30,7 @@ class RunFolder:
     """Makes the folder, or goes on in one of the same run.
 
     Raises:
-        MertError: it holds another run, or cannot be written.
+        MertError: it holds another run, another process is at work in it, or it cannot be written.
     """
 
     def __init__(self, folder: Path, encoder: ProbedEncoder, settings: SeparationSettings, splits: Dict[str, Sequence[Track]]):
@@ -39,6 +40,11 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MertError(f"{folder}: cannot be made ({error.strerror}); give another folder") from None
+        self._lock = open(folder / "lock", "a")  # held as long as the process lives; the system frees it, however that ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MertError(f"{folder}: another process works on this separation; let it finish, or give another --out") from None
         remove_abandoned(folder, ".*.part")
         found = self._read("run.json")
         if found is None:
