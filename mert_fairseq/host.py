@@ -177,6 +177,7 @@ def _copy_whole(copy):
 
     @functools.wraps(copy)
     def copy_then_rename(source, target, overwrite=False):
+        """fairseq's; whether it copied."""
         if not copy(source, f"{target}.part", overwrite=True):
             return False
         with open(f"{target}.part", "rb") as written:

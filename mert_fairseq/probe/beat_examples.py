@@ -103,6 +103,7 @@ class BeatExamples:
                 self._layer[place] = np.ascontiguousarray(data.frames[place][:, layer])
 
     def batches(self, size: int, order: np.random.Generator) -> Iterator[Tuple[Tensor, Tensor]]:
+        """(features, targets) of all training examples, in an order of their own each time."""
         places = order.permutation(self.data.items["train"])
         for first in range(0, len(places), size):
             drawn = [(place, self._draw(len(self.data.targets[place]), order)) for place in places[first : first + size]]
@@ -114,6 +115,7 @@ class BeatExamples:
         return functional.binary_cross_entropy_with_logits(outputs[..., 0], targets)
 
     def judge(self, head: Head) -> float:
+        """What epochs are compared by, on validation; higher is better."""
         every = self.data.settings.judged_every
         places = self.data.items["valid"]
         outputs = self._outputs(head, [(place, np.arange(0, len(self.data.targets[place]), every)) for place in places])
@@ -124,6 +126,7 @@ class BeatExamples:
         return float(scoring_libraries()[1].average_precision_score(positive, found)) if np.isfinite(found).all() else -np.inf
 
     def validate(self, head: Head) -> Tuple[float, str]:
+        """The task's figure on validation, and the decision that gave it."""
         return score(self.data.task.monitor, self.data.reference("valid"), self.estimate(head, "valid", DECISION), ()), DECISION
 
     def estimate(self, head: Head, split: str, decision: str) -> np.ndarray:

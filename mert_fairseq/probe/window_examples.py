@@ -115,6 +115,7 @@ class WindowExamples:
         self._loaded = self._read(np.arange(num_windows)) if layer is not None or wanted <= MOST_LOADED else None
 
     def batches(self, size: int, order: np.random.Generator) -> Iterator[Tuple[Tensor, Tensor]]:
+        """(features, targets) of all training examples, in an order of their own each time."""
         windows = order.permutation(self.data.windows["train"])
         for first in range(0, len(windows), size):
             batch = windows[first : first + size]
@@ -128,9 +129,11 @@ class WindowExamples:
         return functional.mse_loss(outputs, targets)
 
     def judge(self, head: Head) -> float:
+        """What epochs are compared by, on validation; higher is better."""
         return self.validate(head)[0]
 
     def validate(self, head: Head) -> Tuple[float, str]:
+        """The task's figure on validation, and the decision that gave it."""
         outputs = self._outputs(head, "valid")
         ways = self.data.decisions
         if not np.isfinite(outputs).all():
