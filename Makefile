@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 TRANSFORMERS_4 := transformers==4.56.2 huggingface-hub==0.36.2 tokenizers==0.22.2 requests==2.34.2 urllib3==2.8.0 \
   charset-normalizer==3.5.2 certifi==2026.10.18
 
-.PHONY: setup demo test test-slurm test-page lint check benchmark benchmark-probing clean
+.PHONY: setup demo test test-slurm test-page test-faults test-faults-short lint check benchmark benchmark-probing clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -59,6 +59,13 @@ test-slurm: setup
 # Every command of examples/laptop_to_cluster.md.
 test-page: setup
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/cluster/test_laptop_to_cluster.py
+
+# Faults of every kind, injected; the table is printed at the end. The long form injects each as often as is promised.
+test-faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS) tests/faults --long
+
+test-faults-short: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS) tests/faults
 
 check: test
 

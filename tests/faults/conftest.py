@@ -1,0 +1,52 @@
+"""The suite of injected faults: `make test-faults` (long) and `make test-faults-short`, with a table at the end."""
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+for shared in (HERE, HERE.parent / "integration"):
+    sys.path.insert(0, str(shared))
+
+from outcomes import LEAST, OUTCOMES, Faults, read_counts, table  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="inject each fault as often as is promised")
+
+
+def pytest_configure(config):
+    given = getattr(config, "workerinput", {}).get("faults_path")
+    config.faults_path = Path(given) if given else Path(tempfile.mkdtemp(prefix="mert-faults-"), "faults.jsonl")
+
+
+def pytest_configure_node(node):
+    """Test processes of pytest-xdist append to one file."""
+    node.workerinput["faults_path"] = str(node.config.faults_path)
+
+
+@pytest.fixture(scope="session")
+def faults(request):
+    """Counts what is injected and what became of it."""
+    return Faults(request.config.faults_path, request.config.getoption("--long"))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    counts = read_counts(config.faults_path)
+    if counts:
+        terminalreporter.section("injected faults")
+        for line in table(counts):
+            terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session):
+    """A long run that injected too few, or lost one, has failed even if each test passed."""
+    if hasattr(session.config, "workerinput") or not session.config.getoption("--long"):
+        return
+    total = sum(read_counts(session.config.faults_path).values(), Counter())
+    whole_suite = len(session.config.args) == 1 and session.config.args[0].rstrip("/").endswith("faults")
+    if whole_suite and (total.total() < LEAST or any(total[outcome] for outcome in OUTCOMES[2:])):
+        session.exitstatus = 1
