@@ -50,13 +50,24 @@ def read_pickled(path: str, otherwise: str, mend: str) -> Any:
     if os.path.isdir(path):
         raise MertError(f"{path}: a folder, a checkpoint wanted: RUN_DIR/checkpoints/checkpoint_last.pt, or one by `mert import`")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        whole = zipfile.is_zipfile(path)
+        if whole:
+            _check_sums(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=whole)
     except FileNotFoundError:
         raise MertError(f"{path}: no such checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):  # those are bytes of no pickle
             raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
         raise MertError(f"{path}: truncated or {otherwise} ({_first_line(error)}); {mend}") from error
+
+
+def _check_sums(path: str) -> None:
+    """Raises BadZipFile for content that is not what its checksum says; torch's loader does not look at them."""
+    with zipfile.ZipFile(path) as archive:
+        changed = archive.testzip()
+    if changed is not None:
+        raise zipfile.BadZipFile(f"{changed} does not have its checksum")
 
 
 def codebook_sizes(state: Dict[str, Any]) -> List[int]:

@@ -1,6 +1,6 @@
 """The Hugging Face folder: plain `transformers` loads it (AutoModel.from_pretrained(FOLDER)), no code of ours, no pickle.
 
-    config.json, model.safetensors      HubertModel: all of the encoder, without the heads
+    config.json, model.safetensors      HubertModel: all of the encoder, without the heads; in the file's metadata the hash of its weights
     heads.safetensors                   what predicts targets, for training to go on; transformers does not look at it
     preprocessor_config.json            Wav2Vec2FeatureExtractor: 24 kHz, the wave as it is
     README.md                           model card
@@ -8,11 +8,13 @@
 Folders of published MERT models are read too: without heads, and with their weights pickled (torch's safe loader reads them).
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -118,7 +120,10 @@ def _read_weights(path: Path) -> Dict[str, Tensor]:
         found = read_pickled(str(path), "not a file of weights", "copy the folder again")
     else:
         try:
-            found = load(path.read_bytes())
+            content = path.read_bytes()
+            found = load(content)
+            if _hash_said(content) not in (None, _hash_of(found)):
+                raise SafetensorError("its weights are not those it was written with: sha256 differs")
         except FileNotFoundError:
             raise MertError(f"{path}: missing; copy or export the folder again") from None
         except (SafetensorError, OSError) as error:
@@ -128,8 +133,24 @@ def _read_weights(path: Path) -> Dict[str, Tensor]:
     return found
 
 
+def _hash_of(weights: Dict[str, Tensor]) -> str:
+    """Hex sha256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _hash_said(content: bytes) -> Optional[str]:
+    """The hash in a file's metadata; None in one of another program, transformers' save_pretrained for one."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header.get("__metadata__", {}).get("sha256")
+
+
 def _write_weights(path: Path, weights: Dict[str, Tensor]) -> None:
-    path.write_bytes(save(weights, metadata={"format": "pt"}))  # not save_file, which leaves a file that only its writer may read
+    # Not save_file, which leaves a file that only its writer may read.
+    path.write_bytes(save(weights, metadata={"format": "pt", "sha256": _hash_of(weights)}))
 
 
 def _read_json(path: Path) -> Dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import KEY, is_unchanged, with_hash
 from mert_fairseq.probe.kept_work import json_bytes, write_whole
 from mert_fairseq.probe.metrics import in_points, score
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores
@@ -112,7 +113,7 @@ def write_results(folder: Path, results: Results, scored: Scored) -> Results:
     content = {**asdict(results), "predictions_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PREDICTIONS, buffer.getvalue())
-    write_whole(folder / FILE, json_bytes({"format": FORMAT, "version": VERSION, **content}))
+    write_whole(folder / FILE, json_bytes(with_hash(json.loads(json_bytes({"format": FORMAT, "version": VERSION, **content})))))
     return read_results(folder)
 
 
@@ -131,7 +132,7 @@ def read_results(folder: Path) -> Results:
         raise MertError(f"{path}: not written by `mert probe`; give the folder that it wrote")
     if content.get("version") != VERSION:
         raise MertError(f"{path}: version {content.get('version')}, {VERSION} wanted; probe again with this version of mert-fairseq")
-    fields = {name: value for name, value in content.items() if name not in ("format", "version")}
+    fields = {name: value for name, value in content.items() if name not in ("format", "version", KEY)}
     try:
         fields["seeds"] = [SeedScore(**seed) for seed in fields["seeds"]]
         fields["scores"] = {name: MetricScore(**found) for name, found in fields["scores"].items()}
@@ -141,6 +142,8 @@ def read_results(folder: Path) -> Results:
             raise ValueError("no scores")
         if results.chosen is not None and not {"layer", "rate"} <= set(results.chosen):
             raise ValueError("chosen without layer or rate")
+        if not is_unchanged(content):
+            raise ValueError("changed since it was written")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MertError(f"{path}: does not hold together ({error}); remove it and give the same `mert probe` again") from None
     return results

@@ -1,7 +1,7 @@
 """The folder of a fitted teacher: its weights and a small JSON that says what they are.
 
-    TEACHER/config.json         {"format": "mert-rvqvae", "version": 1, "sha256": ..., "settings": {...}, "report": {...}}
-    TEACHER/model.safetensors   the weights; `sha256` is of this file
+    TEACHER/config.json         {"format": "mert-rvqvae", "version": 1, "sha256": ..., "settings": {...}, "report": {...}, ...}
+    TEACHER/model.safetensors   the weights; `sha256` is of this file, `content_sha256` of the JSON's other values
 
 Writer beside reader; `format` names the kind of teacher, `settings` fix its shapes and arithmetic, `report` has its figures.
 """
@@ -19,6 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import is_unchanged, with_hash
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION = 1
@@ -64,7 +65,7 @@ def write_teacher(
     try:
         written.chmod(0o755)  # mkdtemp's 0700 would hide the teacher from the other users of a cluster
         (written / WEIGHTS_FILE).write_bytes(weights)
-        (written / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (written / CONFIG_FILE).write_text(json.dumps(with_hash(config), indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             os.replace(folder, replaced)
         os.replace(written, folder)
@@ -94,6 +95,8 @@ def read_config(folder: Path, formats: Tuple[str, ...], settings_keys: Mapping[s
     known = set(settings_keys)
     if not isinstance(config.get("settings"), dict) or set(config["settings"]) != known or "sha256" not in config:
         raise MertError(f"{path} lacks sha256 or has other settings than {', '.join(sorted(known))}; fit anew: {fit}")
+    if not is_unchanged(config):
+        raise MertError(f"{path} was changed since it was written (its sha256 differs); copy the folder again or fit anew: {fit}")
     return config
 
 
