@@ -5,18 +5,16 @@ follows comes 26 ms too early, and only whoever reads to the end finds samples m
 """
 
 import functools
-import math
 import mmap
 import os
 import re
-from typing import BinaryIO, List, Optional, Union
+from typing import BinaryIO, List, NamedTuple, Tuple, Union
 
 RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8000)}  # Hz, by version: MPEG 1, 2, 2.5
 KBITS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # per second, of layer III
 KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 LAYER_III = 1
 TAGS = (b"TAG", b"APE", b"LYR", b"ID3")  # behind the audio
-EXTRA_FRAMES = 3  # of the length header, and of the samples that the decoder trims off the beginning
 
 
 def header_has_length(path: Union[str, "os.PathLike[str]"]) -> bool:
@@ -28,10 +26,17 @@ def header_has_length(path: Union[str, "os.PathLike[str]"]) -> bool:
     return bool(match) and bool(match[1][0] & 1)  # flag: the number of frames follows
 
 
-def unbroken_samples(path: Union[str, "os.PathLike[str]"]) -> float:
-    """Samples up to which frame follows frame: infinite if up to the end, or the tags there; 0 where it cannot be told."""
+class Chain(NamedTuple):
+    """Samples of the frames that follow one another from the first on, and whether they do to the end, or to the tags there."""
+
+    num_samples: int
+    complete: bool
+
+
+def chain_of(path: Union[str, "os.PathLike[str]"]) -> Chain:
+    """How far frame follows frame; not at all where a frame's header does not tell its length."""
     status = os.stat(path)
-    return _unbroken_samples(path, status.st_size, status.st_mtime_ns)
+    return _chain_of(path, status.st_size, status.st_mtime_ns)
 
 
 def samples_per_frame(rate: int) -> int:
@@ -40,32 +45,32 @@ def samples_per_frame(rate: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _unbroken_samples(path: Union[str, "os.PathLike[str]"], num_bytes: int, mtime_ns: int) -> float:
+def _chain_of(path: Union[str, "os.PathLike[str]"], num_bytes: int, mtime_ns: int) -> Chain:
     """Of a file in that state: its windows are read one by one."""
     with open(path, "rb") as handle:
         place = _first_frame(handle)
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
             if place + 4 > len(text):
-                return 0
+                return Chain(0, False)
             kind = text[place + 1] & 0xFE  # version and layer; the last bit says whether there is a checksum
             rates, third = RATES.get(kind >> 3 & 3), text[place + 2]
             lengths = _lengths(kind, third)
             if not lengths:
-                return 0
-            num_frames = _follow(text, place, kind, lengths)
-            return math.inf if num_frames is None else max(0, num_frames - EXTRA_FRAMES) * samples_per_frame(rates[third >> 2 & 3])
+                return Chain(0, False)
+            num_frames, complete = _follow(text, place, kind, lengths)
+            return Chain(num_frames * samples_per_frame(rates[third >> 2 & 3]), complete)
 
 
-def _follow(text: mmap.mmap, place: int, kind: int, lengths: List[int]) -> Optional[int]:
-    """Frames that follow one another from `place` on; None where all do."""
+def _follow(text: mmap.mmap, place: int, kind: int, lengths: List[int]) -> Tuple[int, bool]:
+    """Frames that follow one another from `place` on, and whether all do."""
     end, done = len(text), 0
     while place + 4 <= end:
         length = lengths[text[place + 2]]
         if text[place] != 0xFF or text[place + 1] & 0xFE != kind or not length:
-            return None if text[place : place + 3] in TAGS else done
+            return done, text[place : place + 3] in TAGS
         place += length
         done += 1
-    return None
+    return done, True
 
 
 def _lengths(kind: int, third: int) -> List[int]:

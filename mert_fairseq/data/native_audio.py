@@ -19,19 +19,19 @@ Measured with libsndfile 1.2.2 and soundfile 0.14 (`tests/data/test_audio.py` ho
 What nothing in the file tells is not seen: other samples in a WAV, and bytes within an MP3 frame, which has no checksum.
 """
 
-import math
 from typing import Iterator, Optional
 
 import numpy as np
 
 from mert_fairseq.data.audio_file import AudioError, ForwardFile, PathLike, decode, open_audio
-from mert_fairseq.data.mpeg_frames import header_has_length, unbroken_samples
+from mert_fairseq.data.mpeg_frames import chain_of, header_has_length
 from mert_fairseq.data.native_length import decoded_length, native_length
 from mert_fairseq.data.ogg_pages import broken_page, ogg_tail
 
 __all__ = ["AudioError", "ForwardFile", "PathLike", "check_contents", "native_blocks", "native_length", "open_audio", "read_native"]
 
 MP3_PREROLL = 96 * 576  # frames decoded before a window: at 8 kbit/s stereo, a frame of 576 holds 3 bytes of a reservoir of 255
+MP3_EXTRA = 3 * 1152  # of frames that give no sample: the one with the length, and what the decoder trims off the beginning
 VORBIS_BLOCK = 8192  # samples; the longest block of a Vorbis stream, whose second half needs the block before
 
 
@@ -79,7 +79,8 @@ def _mono(frames: np.ndarray) -> np.ndarray:
 def _safe_start(sound: ForwardFile, start: int, stop: Optional[int]) -> int:
     """The frame from which decoding forward gives exact samples `start` .. `stop`; raises AudioError where none does."""
     if sound.format == "MP3":
-        if (math.inf if stop is None else stop) > unbroken_samples(sound.name):
+        chain = chain_of(sound.name)
+        if not chain.complete and (stop is None or stop > chain.num_samples - MP3_EXTRA):
             _refuse_lost_frames(sound)
             return 0
         return max(0, start - MP3_PREROLL)

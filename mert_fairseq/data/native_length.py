@@ -7,8 +7,8 @@ import re
 from typing import Callable, Tuple
 
 from mert_fairseq.data.audio_file import AudioError, ForwardFile, PathLike, decode
-from mert_fairseq.data.mpeg_frames import header_has_length, samples_per_frame
-from mert_fairseq.data.ogg_pages import ogg_tail
+from mert_fairseq.data.mpeg_frames import chain_of, header_has_length, samples_per_frame
+from mert_fairseq.data.ogg_pages import broken_page, ogg_tail
 from mert_fairseq.frames import SAMPLE_RATE
 
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a FLAC whose header leaves it out is 2**63 - 1
@@ -64,6 +64,9 @@ def _ogg_length(sound: ForwardFile) -> int:
     tail = ogg_tail(sound.name)
     if not tail.complete:
         raise AudioError(f"{sound.name}: cut short: no end-of-stream page, {sound.frames} frames are left", "truncated")
+    place = broken_page(sound.name, max(0, sound.frames - 1), None)
+    if place is not None:
+        raise AudioError(f"{sound.name}: damaged: the page of the Ogg stream at byte {place} is broken or missing", "truncated")
     return sound.frames - (tail.behind if sound.subtype == "VORBIS" else 0)
 
 
@@ -82,7 +85,9 @@ def decoded_length(path: PathLike) -> int:
 def _count_frames(path: PathLike) -> int:
     """Decode a file to its end and count its frames; raises AudioError where libsndfile stops at too short an estimate."""
     frames, estimate, left = _decoded(path, os.path.getsize(path), os.stat(path).st_mtime_ns)
-    if frames >= estimate and left > 8192:  # more than a last frame and a short tag
+    chain = chain_of(path) if estimate < UNKNOWN_FRAMES else None  # of an MP3
+    more = chain.num_samples > frames + 2 * 1152 if chain and chain.complete else left > 8192  # more than a last frame and a short tag
+    if frames >= estimate and more:
         mend = "`ffmpeg -i IN.mp3 -c copy OUT.mp3` writes one"
         raise AudioError(f"{path}: no header with its length, {left} bytes follow the estimate; {mend}", "unknown_length")
     return frames
