@@ -20,6 +20,7 @@ import numpy as np
 
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.plain_array import load_array
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_hash import is_unchanged, with_hash
 
@@ -170,14 +171,16 @@ def open_array(path: Path, info: ShardInfo) -> np.ndarray:
     """The shard's array, memory-mapped, after its size, type and shape were compared with its JSON."""
     mend = f"delete it and {MAKE_AGAIN}"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = load_array(path, mmap_mode="r")
     except FileNotFoundError:
         raise MertError(f"{path}: missing; {MAKE_AGAIN}") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError) as error:
         raise MertError(f"{path}: truncated or damaged ({error}); {mend}") from None
     expected = (sum(info.frames), info.width)
     if array.shape != expected or array.dtype != info.dtype:
         raise MertError(f"{path}: holds {array.shape} {array.dtype}, its JSON says {expected} {info.dtype}; {mend}")
+    if array.offset + array.nbytes != path.stat().st_size or not array.flags.c_contiguous:
+        raise MertError(f"{path}: its header or its length was changed since it was written; {mend}")
     if not is_unchanged({item.name: getattr(info, item.name) for item in fields(info)}):
         raise MertError(f"{path.with_suffix('.json')}: changed since it was written (its sha256 differs); {mend}")
     return array

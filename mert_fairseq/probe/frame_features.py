@@ -12,6 +12,7 @@ import numpy as np
 
 from mert_fairseq.data.audio import audio_info
 from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.plain_array import kept_array
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.extraction import FeatureSettings, extract_all
@@ -49,7 +50,7 @@ def hear_frames(
     missing = [(path, segment) for path, segment in dict(zip(paths, segments)).items() if not path.exists()]
     check_room(encoder, [segment for _, segment in missing], folder)
     _compute(encoder, missing, batch, progress)
-    return [np.load(path, mmap_mode="r").transpose(1, 0, 2) for path in paths]
+    return [kept_array(path, "r").transpose(1, 0, 2) for path in paths]
 
 
 def frames_hash(items: Sequence[Item], root: Path) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator, Optional
 import numpy as np
 
 from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.plain_array import load_array
 from mert_fairseq.errors import MertError
 
 
@@ -72,8 +73,8 @@ class KeptWork:
         """The array of a finished piece."""
         path = self.folder / f"{name}.npy"
         try:
-            return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            return load_array(path)
+        except (OSError, ValueError) as error:
             json_path = path.with_suffix(".json").name
             raise MertError(f"{path}: cannot be read ({error}); remove it and {json_path}, and the same command makes them again") from None
 

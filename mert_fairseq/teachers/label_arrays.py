@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from mert_fairseq.data.manifest import Manifest
+from mert_fairseq.data.plain_array import load_array
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import frame_span
 
@@ -23,7 +24,7 @@ def open_codes(path: Path) -> np.ndarray:
     """A .npy file of whole numbers, memory-mapped. Raises MertError for one that is missing, damaged, pickled or of other numbers."""
     mend = "save plain arrays of whole numbers (numpy.save), or text"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = load_array(path, mmap_mode="r")
     except FileNotFoundError:
         raise MertError(f"{path}: no such file of codes") from None
     except (ValueError, OSError, EOFError) as error:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.plain_array import kept_array
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.windows import window_frames
 from mert_fairseq.probe.encoders import ProbedEncoder
@@ -62,7 +63,7 @@ class KeepingListener(Listener):
         path = self._folder / "songs" / f"{name}.npy"
         if not path.exists():
             self._keep(wave, name, path)
-        rows = np.load(path, mmap_mode="r")
+        rows = kept_array(path, "r")
         for first in range(0, rows.shape[1], self._piece):
             piece = torch.from_numpy(rows[:, first : first + self._piece].astype(np.float32))
             yield piece[:, None].to(self.encoder.device)
@@ -94,7 +95,7 @@ def _open(path: Path, shape: Tuple[int, ...], dtype) -> np.ndarray:
     if not path.exists():
         _allocate(part_path(path), shape, dtype).flush()
         part_path(path).replace(path)
-    found = np.lib.format.open_memmap(path, mode="r+")
+    found = kept_array(path, "r+")
     if found.shape != shape:
         raise MertError(f"{path}: of shape {found.shape}, {shape} wanted; remove its folder")
     return found
