@@ -3,8 +3,6 @@
 import logging
 import os
 import pickle
-import struct
-import zipfile
 from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
@@ -12,16 +10,12 @@ from torch import nn
 
 from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.errors import MertError
+from mert_fairseq.zip_sums import DAMAGED, check_sums
 
 logger = logging.getLogger(__name__)
 
 #: Parts of the configuration that decide what a run computes; a change is allowed, and said.
 DECISIVE = ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
-
-#: What torch's loader has been seen to raise on damaged files, besides its own refusals.
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError)
-DAMAGED += (MemoryError, struct.error, zipfile.BadZipFile)
-
 
 def read_checkpoint(path: str) -> Dict[str, Any]:
     """The checkpoint's content by torch's safe loader, tensors memory-mapped.
@@ -50,24 +44,13 @@ def read_pickled(path: str, otherwise: str, mend: str) -> Any:
     if os.path.isdir(path):
         raise MertError(f"{path}: a folder, a checkpoint wanted: RUN_DIR/checkpoints/checkpoint_last.pt, or one by `mert import`")
     try:
-        whole = zipfile.is_zipfile(path)
-        if whole:
-            _check_sums(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=whole)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=check_sums(path))
     except FileNotFoundError:
         raise MertError(f"{path}: no such checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):  # those are bytes of no pickle
             raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
         raise MertError(f"{path}: truncated or {otherwise} ({_first_line(error)}); {mend}") from error
-
-
-def _check_sums(path: str) -> None:
-    """Raises BadZipFile for content that is not what its checksum says; torch's loader does not look at them."""
-    with zipfile.ZipFile(path) as archive:
-        changed = archive.testzip()
-    if changed is not None:
-        raise zipfile.BadZipFile(f"{changed} does not have its checksum")
 
 
 def codebook_sizes(state: Dict[str, Any]) -> List[int]:

@@ -49,6 +49,8 @@ def _name_wrong_keys(merge):
             return merge(dc, cfg, remove_missing)
         except OmegaConfBaseException as error:
             reason = str(error).splitlines()[0]
+            key = str(error.full_key or error.key or "")
+            reason += f" ({key})" if key not in reason else ""
             if isinstance(error, ConfigKeyError):
                 reason += f"; allowed: {', '.join(sorted(key for key in dc.__dataclass_fields__ if key != '_name'))}"
             raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from None  # Hydra would print the cause too

@@ -25,6 +25,7 @@ from mert_fairseq.export.hubert_config import SAME, hubert_config, settings_of
 from mert_fairseq.export.hubert_names import is_head, to_hugging_face
 from mert_fairseq.export.training_model import TrainingModel, codebooks_of
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.json_hash import is_unchanged, with_hash
 
 CONFIG, WEIGHTS, HEADS, PREPROCESSOR = "config.json", "model.safetensors", "heads.safetensors", "preprocessor_config.json"
 VERSION = 1  # of what config.json holds under "mert"
@@ -62,7 +63,7 @@ def write_folder(folder: Path, opened: TrainingModel) -> None:
     _write_weights(folder / WEIGHTS, to_hugging_face(weights))
     _write_weights(folder / HEADS, {name: tensor for name, tensor in weights.items() if is_head(name)})
     own = {"version": VERSION, "model": opened.settings, "codebook_sizes": codebooks_of(opened.model), "dtype": opened.dtype}
-    _write_json(folder / CONFIG, hubert_config(opened.model) | {"mert": own})
+    _write_json(folder / CONFIG, hubert_config(opened.model) | {"mert": with_hash(own)})
     _write_json(folder / PREPROCESSOR, PREPROCESSING)
 
 
@@ -81,6 +82,8 @@ def read_folder(folder: Path) -> HuggingFaceFolder:
         settings, sizes, dtype = dict(own["model"]), [int(size) for size in own["codebook_sizes"]], str(own["dtype"])
     except (KeyError, TypeError, ValueError) as error:
         raise MertError(f"{folder / CONFIG}: its part 'mert' is damaged ({error!r}); export the checkpoint again") from None
+    if not is_unchanged(own):
+        raise MertError(f"{folder / CONFIG}: its part 'mert' was changed since it was written; export the checkpoint again")
     _check_same_model(config, settings, str(folder))
     if not (folder / HEADS).exists():  # transformers' save_pretrained leaves them behind
         return HuggingFaceFolder(_encoder_weights(folder), settings, None, dtype)

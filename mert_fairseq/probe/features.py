@@ -90,6 +90,7 @@ def hear(
             missing = list({key: segment for key, segment in zip(keys, segments) if key not in there}.items())
             _compute(encoder, store, missing, batch, progress)
     places = store.places()
+    store.check(places[key] for key in keys)
     return HeardItems(store.rows(), np.array([places[key] for key in keys]), np.array(owner), keys_hash(keys))
 
 

@@ -33,6 +33,7 @@ from mert_fairseq.teachers.teacher_folder import (
     sha256_of,
     write_teacher,
 )
+from mert_fairseq.zip_sums import DAMAGED, check_sums
 
 logger = logging.getLogger(__name__)
 
@@ -143,11 +144,12 @@ def _load_published(path: Path, bandwidth: float) -> RVQVAE:
     if not found.startswith(PUBLISHED_SHA256):
         logger.warning("%s has sha256 %s, the published file %s...: not the published weights", path, found[:12], PUBLISHED_SHA256)
     try:
+        check_sums(str(path))
         state = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
         codebooks = [state[f"quantizer.vq.layers.{k}._codebook.embed"] for k in range(num_codebooks)]
         state = {name: value for name, value in state.items() if name.startswith(("encoder.", "decoder."))}
         state["codebooks"] = torch.stack(codebooks)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (pickle.UnpicklingError, *DAMAGED) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise MertError(f"{path} is not EnCodec's state dict or is damaged ({type(error).__name__}: {reason}); nothing in it was run; "
                         f"fetch it again or make a teacher offline: {FIT_COMMAND}") from error
