@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, RuntimeError) as error:  # torch's writer says of a full disk that it is a RuntimeError
         raise MertError(f"{out}: cannot be written ({str(error).splitlines()[0]})") from None
     finally:
-        part.unlink(missing_ok=True)
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
     _say(imported)
     print(f"{out}: {len(imported.state['model'])} weights; train from it with checkpoint.finetune_from_model={out}")
     return 0

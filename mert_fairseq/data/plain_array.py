@@ -2,6 +2,7 @@
 
 import os
 import tokenize
+import zipfile
 from typing import Optional, Union
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from mert_fairseq.errors import MertError
 
 #: What numpy has been seen to raise on damaged headers, besides OSError and ValueError.
-DAMAGED = (EOFError, TypeError, OverflowError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
+DAMAGED = (EOFError, TypeError, OverflowError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError, zipfile.BadZipFile)
 
 
 def load_array(path: Union[str, "os.PathLike[str]"], mmap_mode: Optional[str] = None) -> np.ndarray:

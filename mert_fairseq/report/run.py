@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.report.learning import LearningReport, learned
@@ -55,7 +57,11 @@ class Run:
     def overrides(self) -> List[str]:
         """What the command line set."""
         path = self.run_dir / ".hydra" / "overrides.yaml"
-        return [str(override) for override in OmegaConf.load(path)] if path.is_file() else []
+        try:
+            return [str(override) for override in OmegaConf.load(path)] if path.is_file() else []
+        except (OmegaConfBaseException, YAMLError, TypeError, ValueError, RecursionError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise MertError(f"{path}: cannot be read ({reason}); give the run folder as it was written, or remove the file") from None
 
     def most_frequent(self, codebook: int) -> Optional[float]:
         """Accuracy of always guessing the most frequent code: as validation counted it on its own frames, else of the whole store."""

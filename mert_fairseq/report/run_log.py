@@ -127,7 +127,7 @@ def read_run_config(run_dir: Path) -> DictConfig:
         cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
         config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
         config.task.data = str(cwd / config.task.data)
-    except (OmegaConfBaseException, YAMLError, AttributeError, TypeError) as error:
+    except (OmegaConfBaseException, YAMLError, AttributeError, TypeError, ValueError, RecursionError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MertError(f"{hydra_dir}: not the configuration of a training run ({reason}); give the run folder as it was written") from None
     return config

@@ -211,6 +211,11 @@ def _check_settings(cfg: MERTPretrainingConfig) -> None:
         )
     if cfg.normalize:
         raise MertError("task.normalize=true: MERT's audio is not normalised; set task.normalize=false")
+    if cfg.fine_tuning:
+        raise MertError("task.fine_tuning=true: this task pre-trains; set task.fine_tuning=false")
+    for name in [*cfg.labels, *([] if cfg.cqt_labels is None else [cfg.cqt_labels])]:
+        if not name or "/" in name:
+            raise MertError(f"task.labels={list(cfg.labels)}, task.cqt_labels={cfg.cqt_labels!r}: names of stores needed, without /")
     if not cfg.labels:
         raise MertError("task.labels is empty: name at least one code store, e.g. task.labels=[encodec]")
     least, most = cfg.min_sample_size, cfg.max_sample_size

@@ -81,7 +81,7 @@ def test_a_setting(parts, part, name, faults):
 
 def shown_as(value):
     """What a message may have of a value."""
-    return [str(value), f"{float(value)}", f"{value:g}"] if type(value) in (int, float) else [str(value) or "''"]
+    return [str(value), f"{float(value)}", f"{value:g}"] if type(value) in (int, float) else [repr(value), str(value) or "''"]
 
 
 def is_number(cls, name):
@@ -133,3 +133,9 @@ def test_the_real_command(parts, faults, tmp_path):
         refused = result.returncode == 1 and key in said and not list((tmp_path / "run").rglob("checkpoint*.pt"))
         outcome = "traceback" if "Traceback" in result.stderr else "refused" if refused else "silent"
         faults.record("settings: fairseq-hydra-train", outcome, f"{override}: {result.returncode} {result.stderr[-1500:]}")
+
+
+def test_heads_that_do_not_divide_the_width(parts, faults):
+    for name, value in (("encoder_attention_heads", 5), ("conv_pos_groups", 7), ("encoder_embed_dim", 30)):
+        outcome, said = outcome_of({**parts, "model": {**parts["model"], name: value}})
+        faults.record("settings: that do not go together", outcome.replace("survived", "silent") if name in said else "silent", said)

@@ -193,3 +193,22 @@ def test_the_command_says_it_in_one_line(stores, faults):
             faults.record("shard: `mert labels check`", shown.outcome if path.stem in shown.text else "silent", shown.text)
             path.write_bytes(text)
     assert mert("labels", "check", stores.corpus.manifests, stores.corpus.labels).code == 0
+
+
+def test_longer_arrays_are_refused(stores, faults):
+    """Whose header or length was changed: numpy reads what the header says, from where it says."""
+    path = stores.path("codes", ".npy")
+    path.write_bytes(path.read_bytes() + b"\0")
+    faults.record("shard: npy longer", stores.start("codes")[0].replace("survived", "silent"))
+
+
+def test_a_damaged_header(stores, faults):
+    """Of every byte of it."""
+    path = stores.path("codes", ".npy")
+    text = path.read_bytes()
+    for place in range(HEADER_BYTES):
+        changed = bytearray(text)
+        changed[place] ^= 8
+        path.write_bytes(changed)
+        outcome, detail = stores.start("codes")
+        faults.record("shard: byte of the header changed", "silent" if outcome == "changed" else outcome, f"{place} {detail}")

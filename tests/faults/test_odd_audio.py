@@ -14,7 +14,10 @@ from training_runs import CODEBOOK_SIZE, NUM_CODEBOOKS, energy_codes, environmen
 
 from mert_fairseq.data.audio import AudioError, audio_info, read_audio
 from mert_fairseq.data.manifest import read_manifest, write_manifest
+from mert_fairseq.data.native_audio import check_contents, open_audio
 from mert_fairseq.data.scan import scan
+from mert_fairseq.probe.audio_check import lengths_of
+from mert_fairseq.probe.items import Item
 from mert_fairseq.teachers.labeller import Labeller
 from mert_fairseq.teachers.labelling import write_labels
 from mert_fairseq.teachers.shard_dump import DamagedFiles
@@ -192,3 +195,85 @@ def test_a_file_that_cannot_be_read_or_is_no_file(faults, tmp_path):
             with pytest.raises(AudioError) as caught:
                 read(tmp_path / name)
             faults.record("audio: no file", "refused" if "\n" not in str(caught.value) else "silent", name)
+
+
+def write(path, text):
+    path.write_bytes(text)
+    return path
+
+
+def test_an_ogg_whose_last_pages_are_broken(recordings, faults, tmp_path):
+    """libsndfile takes it for a shorter file."""
+    for back in (600, 1200, 2500):
+        text = bytearray(recordings["ogg"].text)
+        text[-back] ^= 1
+        with pytest.raises(AudioError, match="page of the Ogg stream"):
+            audio_info(write(tmp_path / "a.ogg", text))
+        faults.record("audio: last page of an Ogg broken", "refused")
+
+
+def second_half_header(text):
+    """Where a frame of an MP3 begins, behind the middle."""
+    return next(place for place in range(len(text) // 2, len(text)) if text[place : place + 2] == text[:2] and text[place + 2] & 12 == text[2] & 12)
+
+
+def test_an_mp3_that_lost_a_frame(recordings, faults, tmp_path):
+    """The decoder goes on with the next one: all that follows is 24 ms early, and the end is missing."""
+    whole = recordings["mp3"]
+    text = bytearray(whole.text)
+    text[second_half_header(whole.text)] = 0
+    path = write(tmp_path / "a.mp3", text)
+    late = len(whole.wave) // 4 * 3 // 320 * 320
+    with pytest.raises(AudioError, match="are lost within it"):
+        read_audio(path, late, 9600, len(whole.wave))
+    assert np.abs(read_audio(path, 0, 9600) - whole.wave[:9600]).max() < 1e-4  # what comes before is as it was
+    faults.record("audio: frame of an MP3 lost", "refused")
+
+
+def test_an_mp3_that_lost_its_length_header(recordings, faults, tmp_path):
+    """Without it nothing is trimmed, and everything comes a frame and more later than when its row was written."""
+    whole = recordings["mp3"]
+    text = bytearray(whole.text)
+    place = max(text.find(b"Xing"), text.find(b"Info"))
+    text[place] = 0
+    with pytest.raises(AudioError, match="its row says"):
+        read_audio(write(tmp_path / "a.mp3", text), 0, 9600, len(whole.wave))
+    faults.record("audio: length header of an MP3 lost", "refused")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_of_another_length_than_its_row(recordings, suffix, faults, tmp_path):
+    """A window that lies within both is not read all the same: its targets are of another file."""
+    path = write(tmp_path / f"a.{suffix}", recordings[suffix].text)
+    for length in (len(recordings[suffix].wave) + 320, len(recordings[suffix].wave) - 320):
+        with pytest.raises(AudioError, match=f"not of the {length} samples that its row says"):
+            read_audio(path, 0, 9600, length)
+        faults.record("audio: of another length than its row", "refused")
+
+
+def test_a_header_that_promises_too_much(faults, tmp_path):
+    _promise_too_much(tmp_path, make_wave())
+    for name in ("many.mp3", "many.flac"):
+        with pytest.raises(AudioError, match="bytes cannot hold"):
+            audio_info(tmp_path / name)
+        faults.record("audio: header that promises too much", "refused")
+
+
+def test_contents_are_counted_and_finite(recordings, faults, tmp_path):
+    text = recordings["mp3"].text
+    for path, reason in ((write(tmp_path / "a.mp3", text[: len(text) // 2]), "truncated"), (tmp_path / "b.wav", "non_finite")):
+        if reason == "non_finite":
+            soundfile.write(path, _samples(np.nan), RATE, subtype="FLOAT")
+        with open_audio(path) as sound, pytest.raises(AudioError) as caught:
+            check_contents(sound)
+        faults.record("audio: contents", "refused" if caught.value.reason == reason else "silent")
+
+
+def test_probe_check_decodes_what_it_checks(recordings, faults, tmp_path):
+    """An MP3 with whole headers and a lost frame; --quick does not see it, and says that it does not look."""
+    text = bytearray(recordings["mp3"].text)
+    text[second_half_header(recordings["mp3"].text)] = 0
+    item = Item("a", write(tmp_path / "a.mp3", text), "train", 0)
+    seconds, wrong = lengths_of([item], 1)
+    faults.record("audio: lost frame, probe check", "refused" if not seconds and len(wrong) == 1 else "silent", str(wrong))
+    assert lengths_of([item], 1, decode=False)[1] == []
