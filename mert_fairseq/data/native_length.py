@@ -47,9 +47,12 @@ def as_long_as(sound: ForwardFile, length: int, at_24_khz: Callable[[int], int])
         return at_24_khz(native_length(sound)) == length
     if sound.format != "MP3":
         return True
-    step = samples_per_frame(sound.samplerate)  # without a header nothing is trimmed: whole frames are decoded
+    chain = chain_of(sound.name)
+    if not chain.complete:
+        return at_24_khz(native_length(sound)) == length
+    step = samples_per_frame(sound.samplerate)  # without a header nothing is trimmed: whole frames are decoded, all but one at the most
     whole = round(length * sound.samplerate / SAMPLE_RATE / step) * step
-    return at_24_khz(whole) == length
+    return at_24_khz(whole) == length and 0 <= chain.num_samples - whole <= step
 
 
 def _check_possible(sound: ForwardFile) -> None:

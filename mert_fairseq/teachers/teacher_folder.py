@@ -47,8 +47,10 @@ def check_free(folder: Union[str, Path]) -> Path:
     if folder.exists() and not (folder / CONFIG_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise MertError(f"{folder} holds something else; a teacher wants a new or empty folder: give another OUT")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise MertError(f"{folder}: cannot be written, {above} is no folder to write in; give another OUT")
+    try:
+        tempfile.TemporaryDirectory(prefix=".mert", dir=above).cleanup()
+    except OSError as error:
+        raise MertError(f"{folder}: cannot be written, {above} is no folder to write in ({error.strerror}); give another OUT") from None
     return folder
 
 

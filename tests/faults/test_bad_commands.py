@@ -58,7 +58,7 @@ PLACES = (
     "probe check all --data {}",
     "probe table {}",
     "probe compare {} {}",
-    "probe toy --model {}",
+    "probe toy --model {} --dir {o}",
 )
 WRONG = ("{p}/missing", "{p}/empty", "{p}/file", "{p}/odd", "/dev/null", "{p}/" + "x" * 300, "{p}/file/below")
 #: A file, or a folder below one, where something is to be written.

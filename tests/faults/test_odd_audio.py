@@ -214,7 +214,8 @@ def test_an_ogg_whose_last_pages_are_broken(recordings, faults, tmp_path):
 
 def second_half_header(text):
     """Where a frame of an MP3 begins, behind the middle."""
-    return next(place for place in range(len(text) // 2, len(text)) if text[place : place + 2] == text[:2] and text[place + 2] & 12 == text[2] & 12)
+    places = range(len(text) // 2, len(text))
+    return next(place for place in places if text[place : place + 2] == text[:2] and text[place + 2] & 12 == text[2] & 12)
 
 
 def test_an_mp3_that_lost_a_frame(recordings, faults, tmp_path):
