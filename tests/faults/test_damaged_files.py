@@ -258,7 +258,7 @@ def test_an_index_that_lost_a_line_end(faults, tmp_path):
         store.add([f"key{row}" for row in range(5)], np.arange(10, dtype=np.float32).reshape(5, 2))
     path = tmp_path / "index.tsv"
     lines = path.read_bytes().split(b"\n")
-    for row in range(4):
+    for row in range(3):  # behind the last one there is none
         path.write_bytes(b"\n".join(lines[:row]) + b"\n" * (row > 0) + lines[row] + b"x" + b"\n".join(lines[row + 1 :]))
         with pytest.raises(MertError, match="was changed since it was written"):
             WindowStore(tmp_path, (2,)).places()
