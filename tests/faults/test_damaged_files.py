@@ -263,3 +263,15 @@ def test_an_index_that_lost_a_line_end(faults, tmp_path):
         with pytest.raises(MertError, match="was changed since it was written"):
             WindowStore(tmp_path, (2,)).places()
         faults.record("probe cache index.tsv: line end lost", "refused")
+
+
+def test_edited_settings_of_a_teacher(faults, tmp_path):
+    """Codes would be others than its report is of."""
+    RVQVAE(RVQVAESettings(n_filters=2, dimension=4, num_codebooks=2, codebook_size=4, lstm=1)).save(tmp_path / "teacher")
+    path = tmp_path / "teacher" / "config.json"
+    content = json.loads(path.read_text())
+    for gain in (1.0, 8.5, 80.0):
+        path.write_text(json.dumps({**content, "settings": {**content["settings"], "input_gain": gain}}))
+        with pytest.raises(MertError, match="was changed since it was written"):
+            load_teacher(tmp_path / "teacher")
+        faults.record("teacher config.json: edited", "refused")
