@@ -3,6 +3,8 @@
 import math
 from typing import Any, Mapping, NamedTuple
 
+from omegaconf.errors import InterpolationKeyError
+
 from mert_fairseq.errors import MertError
 
 
@@ -32,6 +34,9 @@ SEED = Range(0, 2**32, below=True)  # numpy's
 def check_ranges(part: str, settings: Any, ranges: Mapping[str, Range]) -> None:
     """Raises MertError for the first setting of `part` (task, model, criterion) that is out of its range; None is none of its numbers."""
     for name, allowed in ranges.items():
-        value = getattr(settings, name)
+        try:
+            value = getattr(settings, name)
+        except InterpolationKeyError:  # of a checkpoint that is opened without the run's other settings: nothing is trained with it
+            continue
         if isinstance(value, (int, float)) and not allowed.holds(value):
             raise MertError(f"{part}.{name}={value}: {allowed} allowed")
