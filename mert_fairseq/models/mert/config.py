@@ -68,7 +68,7 @@ class MERTConfig(HubertConfig):
 RANGES = {
     "encoder_layers": Range(1, 1000),
     **dict.fromkeys(("encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "conv_pos"), SIZE),
-    "audio_cqt_bins": Range(-SIZE.most, SIZE.most),  # those that make no octaves are refused with the transform
+    "audio_cqt_bins": Range(0, SIZE.most),  # those that make no octaves are refused with the transform
     **dict.fromkeys(("mask_length", "mask_channel_length", "conv_pos_groups", "depthwise_conv_kernel_size"), SIZE),
     **dict.fromkeys(("required_seq_len_multiple",), Range(1, 1000)),
     **dict.fromkeys(("dropout", "attention_dropout", "activation_dropout", "dropout_input", "dropout_features"), DROPOUT),
