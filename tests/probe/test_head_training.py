@@ -1,5 +1,7 @@
 """Heads learn what features say and nothing else, the same way whatever is trained beside them, and keep their best epoch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -180,6 +182,24 @@ def test_features_too_many_for_memory_are_read_as_needed(monkeypatch):
     monkeypatch.setattr("mert_fairseq.probe.window_examples.MOST_LOADED", 0)
     from_disk = train_head(make_windows("tags").of_layer(None), QUICK, RATE, 1)
     assert torch.equal(weights(in_memory), weights(from_disk))
+
+
+def test_standardized_features_have_the_training_windows_for_their_measure():
+    data = make_data("classes")
+    heard = hear_data("classes", data)
+    heard.rows[:, :, 3] = 500  # constant
+    heard.rows[:, :, 4] = 200 * heard.rows[:, :, 4] + 1000  # dwarfs the others
+    task = make_task("classes", head=replace(QUICK, standardized=True))
+    assert test_score_of(WindowData(task, data, heard), TELLING) > SOLVED["classes"]
+    test = np.array([data.items[owner].split == "test" for owner in heard.owner])
+    heard.rows[test, :, 5] += 7  # what the test windows are counts for nothing
+    windows = WindowData(task, data, heard)
+    for layer in (1, None):
+        examples = windows.of_layer(layer)
+        features = torch.cat([batch for batch, _ in examples.batches(50, np.random.default_rng(0))])
+        deviation = torch.tensor([1.0, 1, 1, 0, *[1] * 8]).expand(features.shape[1:])
+        assert torch.allclose(features.mean(0), torch.zeros(features.shape[1:]), atol=1e-4)
+        assert torch.allclose(features.std(0, correction=0), deviation, atol=1e-3)
 
 
 def replaced(data, place, **changes):
