@@ -15,8 +15,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from mert_fairseq.data.part_files import write_whole
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.kept_work import json_bytes, write_whole
+from mert_fairseq.probe.kept_work import GOES_ON, json_bytes
 from mert_fairseq.probe.metrics import in_points, score
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores
 
@@ -111,8 +112,8 @@ def write_results(folder: Path, results: Results, scored: Scored) -> Results:
     np.savez_compressed(buffer, items=np.array(scored.items), reference=scored.reference, estimates=scored.estimates)
     content = {**asdict(results), "predictions_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / PREDICTIONS, buffer.getvalue())
-    write_whole(folder / FILE, json_bytes({"format": FORMAT, "version": VERSION, **content}))
+    write_whole(folder / PREDICTIONS, buffer.getvalue(), GOES_ON)
+    write_whole(folder / FILE, json_bytes({"format": FORMAT, "version": VERSION, **content}), GOES_ON)
     return read_results(folder)
 
 
