@@ -45,8 +45,12 @@ class HeardItems:
         return self.rows[self.places]
 
 
-def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment]:
-    """Windows without overlap; a rest that is shorter than `least_s` is left out, unless it is all there is.
+def item_segment(item: Item, shortest: int, first_s: Optional[float] = None) -> AudioSegment:
+    """The stretch of its file that is heard of an item.
+
+    Args:
+        shortest: samples that give one frame.
+        first_s: seconds of the item that are heard; None: all.
 
     Raises:
         MertError: the file cannot be read, or the item is shorter than one frame.
@@ -55,13 +59,19 @@ def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment
     length = audio_info(item.path).num_samples - start
     if item.stop_s is not None:
         length = min(length, round((item.stop_s - item.start_s) * SAMPLE_RATE))
-    if hearing.first_s is not None:
-        length = min(length, round(hearing.first_s * SAMPLE_RATE))
+    if first_s is not None:
+        length = min(length, round(first_s * SAMPLE_RATE))
     if length < shortest:
         raise MertError(f"{item.path}: {item.name} has {max(0, length)} samples, {shortest} needed; remove it or mend the file")
+    return AudioSegment(item.path, start, length)
+
+
+def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment]:
+    """Windows without overlap; a rest that is shorter than `least_s` is left out, unless it is all there is. Raises as `item_segment`."""
+    whole = item_segment(item, shortest, hearing.first_s)
     step, least = round(hearing.window_s * SAMPLE_RATE), max(shortest, round(hearing.least_s * SAMPLE_RATE))
-    starts = [offset for offset in range(0, length, step) if length - offset >= least] or [0]
-    return [AudioSegment(item.path, start + offset, min(step, length - offset)) for offset in starts]
+    starts = [offset for offset in range(0, whole.num_samples, step) if whole.num_samples - offset >= least] or [0]
+    return [AudioSegment(item.path, whole.start + offset, min(step, whole.num_samples - offset)) for offset in starts]
 
 
 def hear(

@@ -7,6 +7,7 @@ import numpy as np
 from mert_fairseq.probe.beat_scoring import beat_targets
 from mert_fairseq.probe.features import HeardItems
 from mert_fairseq.probe.items import BeatTimes, Item, TaskData
+from mert_fairseq.probe.stored_frames import StoredFrames
 from mert_fairseq.probe.task import Dataset, HeadSettings, Task
 from mert_fairseq.probe.window_examples import WindowData
 
@@ -63,7 +64,7 @@ def make_beats(num_items=18, seconds=6.0, seed=0):
         beats = np.arange(random.uniform(0, 0.4), seconds, 60 / random.uniform(80, 160))
         split = ("train", "valid", "test")[number % 3]
         items.append(Item(f"song{number}", Path("no.wav"), split, BeatTimes(beats, beats[::4])))
-        features = random.standard_normal((round(seconds * 75), NUM_LAYERS + 1, DIM)).astype(np.float16)
+        features = random.standard_normal((round(seconds * 75), NUM_LAYERS + 1, DIM))
         features[beat_targets(beats, len(features), 75.0) > 0, TELLING, 0] += 6
-        frames.append(features)
+        frames.append(StoredFrames.of(features))
     return make_task("beats", head=HeadSettings(epochs=40, patience=15, plateau=10, batch=2, hidden=32)), TaskData(items, ("beat",)), frames
