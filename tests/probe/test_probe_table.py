@@ -10,10 +10,11 @@ import pytest
 
 from mert_fairseq.cli import probe_table as probe_cli
 from mert_fairseq.errors import MertError
+from mert_fairseq.probe.comparison import compare
 from mert_fairseq.probe.published import ROWS, SOURCES, TASKS
 from mert_fairseq.probe.results import Results, SeedScore, read_results, read_run, read_scored, scores_of, write_results
 from mert_fairseq.probe.significance import Scored
-from mert_fairseq.probe.table import average, compare, probe_table
+from mert_fairseq.probe.table import average, probe_table
 
 REPOSITORY = Path(__file__).parents[2]
 
