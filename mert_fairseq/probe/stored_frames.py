@@ -32,7 +32,7 @@ def encode(frames: np.ndarray) -> np.ndarray:
 
 def decode(rows: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """Of uint8 [8 + T, D] the frames of those numbers, float32 [t, D]."""
-    low, step = np.ascontiguousarray(rows[:HEADER]).view("<f4").reshape(2, -1)
+    low, step = np.ascontiguousarray(rows[:HEADER]).reshape(-1).view("<f4").reshape(2, -1)
     return low + step * rows[HEADER:][frames]
 
 
