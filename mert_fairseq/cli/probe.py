@@ -57,7 +57,7 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder for scores (default: probes/MODEL)")
     parser.add_argument("--layers", nargs="+", metavar="N", help="hidden states to try; all: their sum (default: it and each)")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="R", help="rates to try (default: the paper's six)")
-    parser.add_argument("--pretrained-on", type=Path, metavar="MANIFEST", help="train.tsv of the model, in which test recordings are looked for")
+    parser.add_argument("--pretrained-on", type=Path, metavar="MANIFEST", help="train.tsv of the model, to look for test recordings in")
     parser.set_defaults(run=run_tasks)
 
 

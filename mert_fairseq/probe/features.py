@@ -163,20 +163,25 @@ class Estimate:
 
 
 def estimate(encoder: ProbedEncoder, items: Sequence[Item], hearing: Hearing, cache: Path, root: Path) -> Estimate:
-    """What `hear` would cost, from hearing one window of noise."""
+    """What `hear` would cost."""
     segments, _ = _segments(items, hearing, encoder.shortest)
     store = WindowStore(cache_folder(cache, encoder), (encoder.num_layers + 1, encoder.dim))
     there = store.places()
     missing = [segment for segment in segments if window_key(segment, root) not in there]
     if not missing:
         return Estimate(0, 0.0, 0)
-    seconds_of_audio = sum(segment.num_samples for segment in missing) / SAMPLE_RATE
-    tried = min(10.0, max(segment.num_samples for segment in missing) / SAMPLE_RATE)
+    size = 4 * (encoder.num_layers + 1) * encoder.dim
+    return Estimate(len(missing), seconds_to_hear(encoder, missing), len(missing) * size)
+
+
+def seconds_to_hear(encoder: ProbedEncoder, segments: Sequence[AudioSegment]) -> float:
+    """Time that hearing will take, from hearing ten seconds of noise."""
+    seconds_of_audio = sum(segment.num_samples for segment in segments) / SAMPLE_RATE
+    tried = min(10.0, max(segment.num_samples for segment in segments) / SAMPLE_RATE)
     noise = np.random.default_rng(0).standard_normal(round(tried * SAMPLE_RATE)).astype(np.float32) * 0.1
     times = []
     for _ in range(2):  # the first one warms up
         start = time.perf_counter()
         list(extract_all(encoder, [noise], FeatureSettings(window_s=MOST_SECONDS), lambda _, wanted: np.empty(wanted, np.float32)))
         times.append(time.perf_counter() - start)
-    size = 4 * (encoder.num_layers + 1) * encoder.dim
-    return Estimate(len(missing), times[-1] / tried * seconds_of_audio, len(missing) * size)
+    return times[-1] / tried * seconds_of_audio

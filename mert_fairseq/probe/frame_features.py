@@ -20,7 +20,7 @@ from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
 from mert_fairseq.probe.encoders import ProbedEncoder
 from mert_fairseq.probe.features import cache_folder, item_segment, keys_hash, window_key
 from mert_fairseq.probe.items import Item
-from mert_fairseq.probe.stored_frames import HEADER, StoredFrames, encode
+from mert_fairseq.probe.stored_frames import StoredFrames, encode, num_rows
 from mert_fairseq.probe.task import Hearing
 
 
@@ -69,9 +69,11 @@ def frames_hash(recordings: Sequence[Recording]) -> str:
 
 def missing_bytes(encoder: ProbedEncoder, recordings: Sequence[Recording]) -> int:
     """What the frames will take on disk that are not kept yet."""
-    seconds = [len(recording.missing) * recording.segment.num_samples / SAMPLE_RATE for recording in recordings]
-    headers = HEADER * sum(len(recording.missing) for recording in recordings)
-    return int((sum(seconds) * encoder.frame_rate + headers) * encoder.dim)
+    rows = 0
+    for recording in recordings:
+        num_frames = round(recording.segment.num_samples / SAMPLE_RATE * encoder.frame_rate)
+        rows += len(recording.missing) * num_rows(num_frames)
+    return rows * encoder.dim
 
 
 def hear_frames(

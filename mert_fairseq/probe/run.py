@@ -12,7 +12,7 @@ from mert_fairseq.probe.beat_examples import BeatData, BeatSettings
 from mert_fairseq.probe.beat_tracking import BeatTracker
 from mert_fairseq.probe.data_check import check, check_items
 from mert_fairseq.probe.encoders import ProbedEncoder
-from mert_fairseq.probe.features import estimate, hear
+from mert_fairseq.probe.features import estimate, hear, seconds_to_hear
 from mert_fairseq.probe.frame_features import frames_hash, hear_frames, missing_bytes, recordings_of
 from mert_fairseq.probe.grid import layers_heard, make_grid
 from mert_fairseq.probe.items import TaskData
@@ -139,9 +139,10 @@ def _beats(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSe
     root = task.dataset.folder(settings.data)
     layers = layers_heard(make_grid(encoder.num_layers, settings.grid.layers, settings.grid.rates), encoder.num_layers)
     recordings = recordings_of(encoder, data.items, task.hearing, layers, settings.cache, root)
-    size = missing_bytes(encoder, recordings)
-    if size:
-        say(f"{task.name}: frames of {len(layers)} hidden states will take {size / 1e9:.2f} GB in {settings.cache}")
+    missing = [recording.segment for recording in recordings if recording.missing]
+    if missing:
+        size = f"{missing_bytes(encoder, recordings) / 1e9:.2f} GB in {settings.cache} for {len(layers)} hidden states"
+        say(f"{task.name}: {len(missing):,} recordings to hear, about {_duration(seconds_to_hear(encoder, missing))}, {size}")
     heard = lambda *at: progress("recordings heard", *at)  # noqa: E731
     frames = hear_frames(encoder, recordings, task.hearing, settings.cache, settings.batch, heard)
     chosen: Dict[str, Any] = {**task.settings_of("head", settings.options), **task.settings_of("score", settings.options)}

@@ -1,9 +1,11 @@
 """Frames of one recording in 8 bits a value, half the space of float16: a file or an array per hidden state.
 
-    {layer}.npy    uint8 [8 + T, D]: offset and step of each dimension, two rows of float32, then the frames
+    {layer}.npy    uint8 [R, D], in blocks of 256 rows, the last one shorter: two rows of float32 as eight of bytes, which are offset and
+                   step of each dimension, and 248 frames (3.3 s)
 
-A value is its dimension's offset plus a whole number of steps, of which the dimension's range in the recording has 255: what is lost is
-a thousandth of the range on average, under a hundredth of the deviation of features that are spread normally.
+A value is its dimension's offset plus a whole number of steps, of which the dimension's range in the block has 255: what is lost is a
+thousandth of the range on average, under a hundredth of the deviation of features that are spread normally. A frame that is far from all
+others makes the steps of its own block alone coarse.
 """
 
 from pathlib import Path
@@ -13,16 +15,25 @@ import numpy as np
 
 from mert_fairseq.errors import MertError
 
-HEADER = 8  # rows of bytes: two float32 per dimension
+HEADER, BLOCK = 8, 248  # rows
 STEPS = 255
 Rows = Union[Path, np.ndarray]
 
 
+def num_rows(num_frames: int) -> int:
+    """R of T frames."""
+    return num_frames + HEADER * -(-num_frames // BLOCK)
+
+
 def encode(frames: np.ndarray) -> np.ndarray:
-    """Float [T, D] -> uint8 [8 + T, D]; raises MertError for frames that are not finite."""
+    """Float [T, D] -> uint8 [R, D]; raises MertError for frames that are not finite."""
     frames = np.asarray(frames, np.float32)
     if not np.isfinite(frames).all():
         raise MertError("features are not finite; the encoder's weights or its precision are at fault")
+    return np.concatenate([_encode_block(frames[first : first + BLOCK]) for first in range(0, len(frames), BLOCK)])
+
+
+def _encode_block(frames: np.ndarray) -> np.ndarray:
     low = frames.min(0)
     step = (frames.max(0) - low) / STEPS
     places = np.rint((frames - low) / np.where(step > 0, step, 1))
@@ -31,9 +42,12 @@ def encode(frames: np.ndarray) -> np.ndarray:
 
 
 def decode(rows: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Of uint8 [8 + T, D] the frames of those numbers, float32 [t, D]."""
-    low, step = np.ascontiguousarray(rows[:HEADER]).reshape(-1).view("<f4").reshape(2, -1)
-    return low + step * rows[HEADER:][frames]
+    """Of uint8 [R, D] the frames of those numbers, float32 [t, D]."""
+    blocks, inside = np.divmod(frames, BLOCK)
+    needed, own = np.unique(blocks, return_inverse=True)
+    headers = rows[(needed * (HEADER + BLOCK))[:, None] + np.arange(HEADER)]
+    low, step = headers.reshape(len(needed), -1).view("<f4").reshape(len(needed), 2, -1).swapaxes(0, 1)
+    return low[own] + step[own] * rows[blocks * (HEADER + BLOCK) + HEADER + inside]
 
 
 class StoredFrames:
@@ -52,7 +66,7 @@ class StoredFrames:
     def __init__(self, num_layers: int, layers: Mapping[int, Rows]):
         self.num_layers, self._layers = num_layers, dict(layers)
         rows, self.dim = _open(next(iter(self._layers.values()))).shape
-        self.num_frames = rows - HEADER
+        self.num_frames = rows - HEADER * -(-rows // (HEADER + BLOCK))
 
     @classmethod
     def of(cls, states: np.ndarray) -> "StoredFrames":

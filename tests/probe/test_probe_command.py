@@ -43,6 +43,14 @@ def test_every_task_goes_from_its_files_to_the_table(name, tmp_path, capsys):
     assert all(point in rows for point in points), (rows, points)
 
 
+def test_time_and_room_for_beats_are_told_before_they_are_taken(tmp_path, capsys):
+    data = str(build("GTZANBT", tmp_path))
+    command = ["probe", "GTZANBT", "--model", "logmel", "--data", data, "--cache", str(tmp_path / "cache"), *QUICK]
+    for out, told in (("one", 1), ("two", 0)):  # the second finds them in the cache
+        assert main([*command, "--out", str(tmp_path / out)]) == 0
+        assert capsys.readouterr().err.count("GTZANBT: 13 recordings to hear, about 0 s, 0.00 GB in") == told
+
+
 def test_list_tells_of_every_task(capsys):
     assert main(["probe", "--list"]) == 0
     listed = capsys.readouterr().out

@@ -63,8 +63,8 @@ ROWS: Tuple[Task, ...] = (
             "Of each 10 s crop 150 random frames train a head, not all 750 (MARBLE v1), which are much alike.",
             "Epochs are compared by the average precision of frames, grid points by the F-measure of tracked beats.",
             "Beats behind a clip's end, which a few annotations have, are left out.",
-            "Frames are kept in 8 bits a value, of the hidden states that are asked for (--layers): 1.6 GB of each of a 95M model and\n"
-            "21 GB of all 13, 2.1 GB of each of a 330M model and 54 GB of all 25.",
+            "Frames are kept in 8 bits a value, of the hidden states that are asked for (--layers): 1.7 GB of each of a 95M model and\n"
+            "22 GB of all 13, 2.2 GB of each of a 330M model and 55 GB of all 25.",
         ),
         options=(
             Option("tolerance_s", (0.07, 0.02), "seconds that a beat may be off: 0.07 MARBLE's code, 0.02 its paper", "score"),
