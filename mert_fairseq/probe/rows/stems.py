@@ -16,7 +16,7 @@ MUSDB18 = Task(
     metrics=tuple(f"sdr_{stem}" for stem in STEMS),
     monitor="sdr",
     hearing=Hearing(window_s=PROTOCOL.chunk_s),
-    head=HeadSettings(**{name: getattr(PROTOCOL, name) for name in HeadSettings.__dataclass_fields__}),
+    head=HeadSettings(**{name: getattr(PROTOCOL, name) for name in vars(HeadSettings()) if hasattr(PROTOCOL, name)}),
     choices=(
         *CHOICES,
         "SDR is of the whole song, over channels and time (MDX 2021), and the score the mean over songs.",

@@ -21,8 +21,8 @@ from mert_fairseq.probe.items import SPLITS, Item, TaskData
 from mert_fairseq.probe.toy.soundfont import SoundFont
 from mert_fairseq.probe.toy.tasks import KITS, TOY_TASKS, programs_of
 
-VERSION = 2
-CLIPS = {"train": 240, "valid": 96, "test": 288}  # of each task, classes in turn
+VERSION = 3
+CLIPS = {"train": 240, "valid": 96, "test": 576}  # of each task, classes in turn
 
 
 def build(folder: Path, seed: int = 0) -> None:
