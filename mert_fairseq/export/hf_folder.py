@@ -23,6 +23,7 @@ from mert_fairseq.export.hubert_config import SAME, hubert_config, settings_of
 from mert_fairseq.export.hubert_names import is_head, to_hugging_face
 from mert_fairseq.export.training_model import TrainingModel, codebooks_of
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.json_text import parse_json
 
 CONFIG, WEIGHTS, HEADS, PREPROCESSOR = "config.json", "model.safetensors", "heads.safetensors", "preprocessor_config.json"
 VERSION = 1  # of what config.json holds under "mert"
@@ -134,7 +135,7 @@ def _write_weights(path: Path, weights: Dict[str, Tensor]) -> None:
 
 def _read_json(path: Path) -> Dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MertError(f"{path}: missing; give a folder that transformers loads, or RUN_DIR/checkpoints/checkpoint_last.pt") from None
     except (OSError, ValueError) as error:

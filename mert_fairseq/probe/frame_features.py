@@ -10,6 +10,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.audio import audio_info
 from mert_fairseq.data.part_files import part_path, remove_abandoned
 from mert_fairseq.errors import MertError
@@ -49,7 +50,14 @@ def hear_frames(
     missing = [(path, segment) for path, segment in dict(zip(paths, segments)).items() if not path.exists()]
     check_room(encoder, [segment for _, segment in missing], folder)
     _compute(encoder, missing, batch, progress)
-    return [np.load(path, mmap_mode="r").transpose(1, 0, 2) for path in paths]
+    return [_frames(path) for path in paths]
+
+
+def _frames(path: Path) -> np.ndarray:
+    try:
+        return map_array(path).transpose(1, 0, 2)
+    except (OSError, ValueError) as error:
+        raise MertError(f"{path}: cannot be read ({error}); remove it, and the same command hears it again") from None
 
 
 def frames_hash(items: Sequence[Item], root: Path) -> str:

@@ -6,7 +6,6 @@
 
 import hashlib
 import io
-import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.kept_work import json_bytes, write_whole
 from mert_fairseq.probe.metrics import in_points, score
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores
@@ -124,7 +124,7 @@ def read_results(folder: Path) -> Results:
     """
     path = Path(folder) / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MertError(f"{path}: cannot be read ({error}); give the folder that `mert probe` wrote") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

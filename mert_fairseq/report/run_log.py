@@ -1,6 +1,5 @@
 """Reads what a training run left: its log, one JSON object per line (common.log_format=json), and the configuration Hydra saved."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 from mert_fairseq.tasks.alarm_line import Alarm, read_alarm
 from mert_fairseq.tasks.versions import read_versions
 
@@ -95,8 +95,8 @@ def _record_of(line: str) -> Record:
     """The JSON object at the end of a log line with its numbers as floats; {} if there is none."""
     start = line.find('{"')
     try:
-        fields = json.loads(line[start:]) if start >= 0 else {}
-    except json.JSONDecodeError:
+        fields = parse_json(line[start:]) if start >= 0 else {}
+    except ValueError:
         return {}
     numbers = {}
     for key, value in fields.items():

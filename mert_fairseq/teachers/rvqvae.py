@@ -12,6 +12,7 @@ import hashlib
 import logging
 import pickle
 import warnings
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
@@ -20,6 +21,7 @@ import torch
 from encodec.modules import SEANetDecoder, SEANetEncoder
 from torch import Tensor, nn
 
+from mert_fairseq.checkpoint_limits import check_archive
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.causal_convolutions import quicken
 from mert_fairseq.teachers.residual_kmeans import residual_codes
@@ -143,11 +145,13 @@ def _load_published(path: Path, bandwidth: float) -> RVQVAE:
     if not found.startswith(PUBLISHED_SHA256):
         logger.warning("%s has sha256 %s, the published file %s...: not the published weights", path, found[:12], PUBLISHED_SHA256)
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(str(path))
         state = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
         codebooks = [state[f"quantizer.vq.layers.{k}._codebook.embed"] for k in range(num_codebooks)]
         state = {name: value for name, value in state.items() if name.startswith(("encoder.", "decoder."))}
         state["codebooks"] = torch.stack(codebooks)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise MertError(f"{path} is not EnCodec's state dict or is damaged ({type(error).__name__}: {reason}); nothing in it was run; "
                         f"fetch it again or make a teacher offline: {FIT_COMMAND}") from error

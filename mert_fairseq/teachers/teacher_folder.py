@@ -19,6 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION = 1
@@ -84,7 +85,7 @@ def read_config(folder: Path, formats: Tuple[str, ...], settings_keys: Mapping[s
     if not path.is_file():
         raise MertError(f"no teacher in {folder} (looked for {CONFIG_FILE} and {WEIGHTS_FILE}); fit one: {fit}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
         found = config["format"], config["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise MertError(f"{path} is not the {CONFIG_FILE} of a teacher ({error!r}); fit one: {fit}") from error

@@ -114,11 +114,9 @@ PROCESS = """
 
 
 def test_processes_of_one_machine_listen_to_nobody_outside(port):
-    command = [sys.executable, "-c", textwrap.dedent(PROCESS), str(port)]
-    started = [
-        subprocess.Popen([*command, rank], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        for rank in "01"
-    ]
+    command, pipes = [sys.executable, "-c", textwrap.dedent(PROCESS), str(port)], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = [subprocess.Popen([*command, rank], text=True, env=environment, **pipes) for rank in "01"]
     try:
         assert [process.stdout.readline() for process in started] == ["2\n", "2\n"]
         sockets = listening([process.pid for process in started])
