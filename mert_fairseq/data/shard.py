@@ -24,6 +24,7 @@ from mert_fairseq.json_text import parse_json
 FORMAT = "mert-target-store"
 VERSION = 1
 DTYPES = {"codes": "uint16", "cqt": "float16"}
+MAX_NUMBER = 1 << 31  # of rows, of frames of a row: 331 days
 MAKE_AGAIN = "run `mert labels` again"
 AGAIN = f"delete the folder and {MAKE_AGAIN}"
 STALE = f"it belongs to another manifest; {AGAIN}"
@@ -155,8 +156,8 @@ def read_info(path: Path) -> ShardInfo:
 def _check_types(info: ShardInfo) -> None:
     """Raises ValueError or TypeError for values of an edited or garbled JSON that arithmetic would trip over."""
     sizes = [] if info.num_classes is None else list(info.num_classes)
-    if not all(isinstance(number, int) and number >= 0 for number in [*info.rows, *info.frames, *sizes, info.width]):
-        raise ValueError("rows, frames, num_classes and width must be whole numbers")
+    if not all(isinstance(number, int) and 0 <= number < MAX_NUMBER for number in [*info.rows, *info.frames, *sizes, info.width]):
+        raise ValueError(f"rows, frames, num_classes and width must be whole numbers below {MAX_NUMBER}")
     if info.kind not in list(DTYPES) or len(info.rows) != 2 or (info.kind == "codes" and len(sizes) != info.width):
         raise ValueError(f"kind {info.kind!r}, rows {info.rows}, width {info.width}, num_classes {info.num_classes}")
     if info.scale is not None and (info.kind != "cqt" or len(info.scale) != info.width or not np.isfinite(info.scale).all()):

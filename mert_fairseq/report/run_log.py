@@ -15,6 +15,8 @@ from mert_fairseq.json_text import parse_json
 from mert_fairseq.tasks.alarm_line import Alarm, read_alarm
 from mert_fairseq.tasks.versions import read_versions
 
+#: What reading a damaged YAML file has been seen to raise.
+UNREADABLE = (OmegaConfBaseException, YAMLError, AttributeError, TypeError, ValueError, OSError, RecursionError)
 LOG_NAME = "hydra_train.log"  # fairseq-hydra-train's log file in the run folder
 Record = Dict[str, float]
 TIME = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
@@ -109,7 +111,10 @@ def _record_of(line: str) -> Record:
 
 def _time_of(line: str) -> Optional[datetime]:
     found = TIME.match(line)
-    return datetime.fromisoformat(found[1]) if found else None
+    try:
+        return datetime.fromisoformat(found[1]) if found else None
+    except ValueError:  # no such day
+        return None
 
 
 def _without_prefix(record: Record, prefix: str) -> Record:
@@ -127,7 +132,7 @@ def read_run_config(run_dir: Path) -> DictConfig:
         cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
         config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
         config.task.data = str(cwd / config.task.data)
-    except (OmegaConfBaseException, YAMLError, AttributeError, TypeError) as error:
+    except UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MertError(f"{hydra_dir}: not the configuration of a training run ({reason}); give the run folder as it was written") from None
     return config

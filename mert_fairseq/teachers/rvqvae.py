@@ -42,6 +42,7 @@ FORMAT = "mert-rvqvae"
 PUBLISHED_FILE, PUBLISHED_SHA256 = "encodec_24khz-d7cc33bc.th", "d7cc33bc"  # torch hub: a prefix of the file's sha256
 CODEBOOKS_OF_BANDWIDTH = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}  # kbps -> K: 75 frames/s * 10 bits per code
 FIT_COMMAND = FIT_COMMANDS[FORMAT]
+MAX_LSTM = 16  # layers
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,11 @@ def load_teacher(folder: Union[str, Path, None] = None, bandwidth: Optional[floa
 def _load_fitted(folder: Path) -> RVQVAE:
     config = read_config(folder, (FORMAT,), RVQVAESettings.__dataclass_fields__)
     state = read_weights(folder, config)
-    model = RVQVAE(RVQVAESettings(**config["settings"]))
+    settings = RVQVAESettings(**config["settings"])
+    held, entries = sum(tensor.numel() for tensor in state.values()), settings.num_codebooks * settings.codebook_size
+    if max(settings.n_filters**2, settings.dimension * entries) > held or settings.lstm > MAX_LSTM:
+        raise MertError(f"{folder / CONFIG_FILE}: its settings ask for a larger teacher than {WEIGHTS_FILE} holds; fit anew: {FIT_COMMAND}")
+    model = RVQVAE(settings)
     _load_state(model, state, folder / WEIGHTS_FILE)
     model.report, model._weights_hash = config.get("report", {}), config["sha256"]
     return model.eval()
