@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional
 
@@ -22,9 +23,8 @@ class Message(NamedTuple):
 def messages() -> Iterator[Message]:
     """All of the package and of slurm/submit.py; without those that only pass on another's text."""
     for path in sorted([*PACKAGE.rglob("*.py"), PACKAGE.parent / "slurm" / "submit.py"]):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        constants = _constants(tree)
-        for node in ast.walk(tree):
+        constants = _constants(path)
+        for node in ast.walk(_parsed(path)):
             if isinstance(node, ast.Call) and node.args and _ends_a_command(node.func):
                 texts = _texts(node.args[0], constants)
                 place = f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
@@ -36,13 +36,19 @@ def _ends_a_command(function: ast.expr) -> bool:
     return name in RAISED or ast.unparse(function) == "parser.error"
 
 
-def _constants(tree: ast.Module) -> Dict[str, str]:
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _constants(path: Path) -> Dict[str, str]:
     """Texts that a module gives a name, or takes from another of the package."""
     found: Dict[str, str] = {}
-    for node in tree.body:
+    for node in _parsed(path).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mert_fairseq."):
-            path = PACKAGE.parent.joinpath(*node.module.split(".")).with_suffix(".py")
-            theirs = _constants(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+            other = PACKAGE.parent.joinpath(*node.module.split(".")).with_suffix(".py")
+            theirs = _constants(other) if other.is_file() else {}
             found |= {alias.asname or alias.name: theirs[alias.name] for alias in node.names if alias.name in theirs}
         elif isinstance(node, ast.Assign):
             targets, values = node.targets[0], node.value

@@ -70,10 +70,9 @@ def test_messages_are_found(source, texts, tmp_path, monkeypatch):
 
 def test_no_class_of_errors_is_forgotten():
     """Each class of the package's own errors is looked for by its name."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in error_messages.PACKAGE.rglob("*.py")]
+    defined = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     classes = {"MertError"}
     for _ in range(3):
-        for path in error_messages.PACKAGE.rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") in classes for base in node.bases):
-                    classes.add(node.name)
+        classes |= {node.name for node in defined if any(getattr(base, "id", "") in classes for base in node.bases)}
     assert classes <= error_messages.RAISED and HOLE == "{…}"

@@ -1,5 +1,6 @@
 """Reads what a training run left: its log, one JSON object per line (common.log_format=json), and the configuration Hydra saved."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -87,10 +88,13 @@ def read_run_log(run_dir: Path) -> RunLog:
 
 
 def _add_record(log: RunLog, record: Record) -> None:
+    update = record.get("valid_num_updates", record.get("num_updates", math.nan))
+    if not math.isfinite(update):
+        return
     if "valid_num_updates" in record:
-        log.valid[int(record["valid_num_updates"])] = _without_prefix(record, "valid_")
-    elif "num_updates" in record:
-        log.train[int(record["num_updates"])] = record
+        log.valid[int(update)] = _without_prefix(record, "valid_")
+    else:
+        log.train[int(update)] = record
 
 
 def _record_of(line: str) -> Record:

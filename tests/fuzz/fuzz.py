@@ -1,6 +1,6 @@
 """Fuzzes one reader, guided by the coverage of this package's source (atheris): `python tests/fuzz/fuzz.py READER SECONDS [FILE]`.
 
-Stops with the input that raised anything but MertError, took 2 GB of memory, or 20 seconds. With FILE that input is given once.
+Without arguments it names the readers. Stops with the input that raised anything but MertError, took 2 GB of memory, or 20 seconds. With FILE that input is given once.
 Inputs that were a fault once lie in tests/fuzz/found/READER and are given first, here and in tests/faults.
 """
 
@@ -34,6 +34,9 @@ def change(data: bytes, most: int, seed: int) -> bytes:
 
 def main() -> None:
     """Runs libFuzzer; it ends the process."""
+    if len(sys.argv) == 1:
+        print(*readers.READERS, sep="\n")
+        return
     name, seconds, *files = sys.argv[1:]
     reader, folder = readers.READERS[name], Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
     reader.prepare(folder)
