@@ -88,7 +88,8 @@ def read_folder(folder: Path) -> HuggingFaceFolder:
 
 def _check_same_model(config: Dict[str, Any], settings: Dict[str, Any], folder: str) -> None:
     """Refuses a folder of which transformers would make another encoder than this package does."""
-    unlike = [name for name in SAME.values() if settings_of(config, folder)[name] != settings.get(name)]
+    theirs = settings_of(config, folder)
+    unlike = [name for name in SAME.values() if theirs[name] != settings.get(name)]
     if unlike:
         raise MertError(f"{folder}: {CONFIG} and its part 'mert' differ in {', '.join(unlike)}; export the checkpoint again")
 
