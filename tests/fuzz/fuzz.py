@@ -1,6 +1,7 @@
 """Fuzzes one reader, guided by the coverage of this package's source (atheris): `python tests/fuzz/fuzz.py READER SECONDS [FILE]`.
 
-Without arguments it names the readers. Stops with the input that raised anything but MertError, took 2 GB of memory, or 20 seconds. With FILE that input is given once.
+Without arguments it names the readers. Stops with the input that raised anything but MertError, took 2 GB of memory, or 20 seconds;
+with FILE that input is given once.
 Inputs that were a fault once lie in tests/fuzz/found/READER and are given first, here and in tests/faults.
 """
 
