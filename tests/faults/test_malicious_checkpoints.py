@@ -97,6 +97,14 @@ def test_archives_and_claims(faults, state, tmp_path, reader):
         faults.record(f"malicious archive: {reader}", "silent" if outcome == "survived" else outcome, f"{name}: {shown.text}")
 
 
+@pytest.mark.parametrize("reader", ["import", "export", "report"])
+def test_a_large_model_is_refused_before_it_is_built(state, tmp_path, reader):
+    """One that memory would hold, so that a check that is gone shows as another message and not as a dead machine."""
+    settings = {**state["cfg"]["model"], "encoder_embed_dim": 512, "encoder_ffn_embed_dim": 2048}
+    data = malicious_files.saved({**state, "cfg": {**state["cfg"], "model": settings}})
+    assert "they ask for" in READERS[reader](tmp_path / "large", data).text
+
+
 @pytest.mark.parametrize("name", malicious_files.SAFETENSORS)
 def test_safetensors(faults, tmp_path, name):
     with little_memory():

@@ -9,10 +9,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from torch.distributed.rendezvous import rendezvous
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.launch.processes import Processes
 from mert_fairseq.launch.rendezvous import listen, listening_at_one_address
+from mert_fairseq.launch.start import _settle
 
 LISTENING = "0A"
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
@@ -72,6 +75,24 @@ def test_ways_to_meet():
     assert listening_at_one_address("env://", environ) == "mert-tcp://n1:29500"
     assert listening_at_one_address("env://", {**environ, "TORCHELASTIC_USE_AGENT_STORE": "True"}) == "env://"
     assert listening_at_one_address("file:///shared/meeting", {}) == "file:///shared/meeting"
+
+
+def test_training_is_told_to_meet_at_one_address(monkeypatch):
+    """What fairseq hands to torch; and gloo's interface, where a user has not chosen one."""
+    distributed = {"distributed_world_size": 1, "distributed_rank": 0, "distributed_init_method": None, "device_id": 0, "ddp_backend": ""}
+    distributed |= {"distributed_no_spawn": False, "distributed_num_procs": 1, "distributed_backend": "nccl"}
+    cfg = OmegaConf.create({"distributed_training": distributed, "common": {"cpu": True}, "checkpoint": {}, "model": {}})
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ.pop("GLOO_SOCKET_IFNAME", None)
+    _settle(cfg, Processes(2, to_start=2, init_method="tcp://localhost:12345"))
+    assert cfg.distributed_training.distributed_init_method == "mert-tcp://localhost:12345"
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
+    os.environ["GLOO_SOCKET_IFNAME"] = "eth7"
+    _settle(cfg, Processes(2, init_method="tcp://127.0.0.1:12345"))
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "eth7"
+    del os.environ["GLOO_SOCKET_IFNAME"]
+    _settle(cfg, Processes(2, init_method="tcp://n1:12345"))
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
 
 
 def test_a_name_that_is_loopback_to_its_own_machine_alone_is_said(port, monkeypatch, caplog):
