@@ -1,4 +1,4 @@
-"""The messages that the source can raise, as the catalogue has them: what is filled in when they are shown is `{…}`."""
+"""The messages that the source can raise or warn with, as the catalogue has them: what is filled in when they are shown is `{…}`."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ import mert_fairseq
 
 PACKAGE = Path(mert_fairseq.__file__).parent
 RAISED = {"MertError", "AudioError", "DamagedFiles", "NoMatplotlib", "InputFault", "_Fault", "ArgumentTypeError"}
+SHOWN = {"parser.error", "logger.warning", "logger.exception"}
 HOLE = "{…}"
 
 
@@ -25,15 +26,15 @@ def messages() -> Iterator[Message]:
     for path in sorted([*PACKAGE.rglob("*.py"), PACKAGE.parent / "slurm" / "submit.py"]):
         constants = _constants(path)
         for node in ast.walk(_parsed(path)):
-            if isinstance(node, ast.Call) and node.args and _ends_a_command(node.func):
+            if isinstance(node, ast.Call) and node.args and _is_shown(node.func):
                 texts = _texts(node.args[0], constants)
                 place = f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
                 yield from (Message(text, place) for text in texts if re.search("[A-Za-z]", text.replace(HOLE, "")))
 
 
-def _ends_a_command(function: ast.expr) -> bool:
+def _is_shown(function: ast.expr) -> bool:
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name in RAISED or ast.unparse(function) == "parser.error"
+    return name in RAISED or ast.unparse(function) in SHOWN
 
 
 @cache

@@ -55,7 +55,8 @@ def test_the_page_is_found():
         ('raise MertError(f"{path}: {reason}")', []),
         ('raise MertError("a" if x else f"b {x}")', ["a", "b {…}"]),
         ('raise data.AudioError(f"{{split}} " + rest)', ["{split} {…}"]),
-        ('logger.error("something")', []),
+        ('logger.info("something")', []),
+        ('logger.warning(f"{count} files: {names}")', ["{…} files: {…}"]),
         ('parser.error(f"{what}: nothing")', ["{…}: nothing"]),
     ],
 )

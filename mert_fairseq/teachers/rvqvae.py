@@ -148,7 +148,7 @@ def _load_published(path: Path, bandwidth: float) -> RVQVAE:
         raise MertError(f"bandwidth {bandwidth} kbps; EnCodec at 24 kHz has {', '.join(map(str, CODEBOOKS_OF_BANDWIDTH))}")
     num_codebooks, found = CODEBOOKS_OF_BANDWIDTH[bandwidth], sha256_of(path)
     if not found.startswith(PUBLISHED_SHA256):
-        logger.warning("%s has sha256 %s, the published file %s...: not the published weights", path, found[:12], PUBLISHED_SHA256)
+        logger.warning(f"{path} has sha256 {found[:12]}, the published file {PUBLISHED_SHA256}...: not the published weights")
     try:
         if zipfile.is_zipfile(path):
             check_archive(str(path))
