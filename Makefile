@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 TRANSFORMERS_4 := transformers==4.56.2 huggingface-hub==0.36.2 tokenizers==0.22.2 requests==2.34.2 urllib3==2.8.0 \
   charset-normalizer==3.5.2 certifi==2026.10.18
 
-.PHONY: setup demo test test-slurm test-page test-faults test-faults-short lint check benchmark benchmark-offline clean
+.PHONY: setup demo test test-slurm test-page test-faults test-faults-short fuzz lint check benchmark benchmark-offline clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -66,6 +66,13 @@ test-faults: setup
 
 test-faults-short: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS) tests/faults
+
+# Every reader of files for some seconds, guided by coverage; inputs that bring up a fault are named. Their seconds: make fuzz FUZZ_SECONDS=600
+FUZZ_SECONDS ?= 8
+fuzz: setup
+	@log=$$(mktemp); for reader in $$($(BIN)/python tests/fuzz/fuzz.py 2>/dev/null); do \
+	  OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py $$reader $(FUZZ_SECONDS) >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
+	  echo "$$reader: $$(sed -n 's/stat::number_of_executed_units: *//p' $$log) inputs"; done; rm $$log
 
 check: test
 

@@ -14,6 +14,7 @@ from mert_fairseq.data.native_audio import AudioError, open_audio
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.json_text import parse_json
 
 SILENT_PEAK = 1e-4  # of full scale: -80 dBFS
 BLOCK_SAMPLES = 1 << 19  # samples at 24 kHz read at a time (22 s)
@@ -115,7 +116,7 @@ def _origin_of(target: Path) -> Dict[str, int]:
     """What a copy says of its source; raises AudioError for a file that is no copy of ours, which is not overwritten."""
     try:
         with open_audio(target) as sound:
-            origin = dict(json.loads(sound.comment))
+            origin = dict(parse_json(sound.comment))
             return origin if sound.frames == origin["num_samples"] else {}
     except (AudioError, ValueError, TypeError, KeyError) as error:
         raise AudioError(f"{target} exists and is no copy made by `mert manifest`; move it away", "copy_name_taken") from error

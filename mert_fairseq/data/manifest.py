@@ -28,6 +28,7 @@ from mert_fairseq.data.manifest_rows import Rows, parse_rows
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.json_text import parse_json
 
 FORMAT = "mert-manifest"
 VERSION = 1
@@ -141,9 +142,9 @@ def _side_text(manifest: Manifest) -> str:
 def _check_side_file(manifest: Manifest, path: Path, side_path: Path) -> None:
     """Refuse a manifest that is not the one its side file was written for."""
     try:
-        side: Dict[str, object] = json.loads(side_path.read_text(encoding="utf-8"))
+        side: Dict[str, object] = parse_json(side_path.read_text(encoding="utf-8"))
         found = (side["format"], side["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise MertError(f"{side_path}: not the side file of a manifest ({error}); remove it, or {MEND}") from error
     if found != (FORMAT, VERSION):
         raise MertError(f"{side_path}: format {found[0]} version {found[1]}; this program reads {FORMAT} {VERSION}; {MEND}")

@@ -15,13 +15,16 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 FORMAT = "mert-target-store"
 VERSION = 1
 DTYPES = {"codes": "uint16", "cqt": "float16"}
+MAX_NUMBER = 1 << 31  # of rows, of frames of a row: 331 days
 MAKE_AGAIN = "run `mert labels` again"
 AGAIN = f"delete the folder and {MAKE_AGAIN}"
 STALE = f"it belongs to another manifest; {AGAIN}"
@@ -100,7 +103,7 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
 def _unlink_other(side: Path, info: ShardInfo) -> None:
     """Deletes the JSON of another array, lest it describe the new one; that of a second writer of the same shard stays true."""
     try:
-        same = json.loads(side.read_text(encoding="utf-8"))["data_sha256"] == info.data_sha256
+        same = parse_json(side.read_text(encoding="utf-8"))["data_sha256"] == info.data_sha256
     except FileNotFoundError:
         return  # and must not be looked for again: another writer may put a true one there meanwhile
     except (ValueError, TypeError, KeyError):
@@ -126,7 +129,7 @@ def read_info(path: Path) -> ShardInfo:
     """The JSON of the shard at `path` (.npy), its format and version checked."""
     side = path.with_suffix(".json")
     try:
-        content = json.loads(side.read_text(encoding="utf-8"))
+        content = parse_json(side.read_text(encoding="utf-8"))
         info = ShardInfo(**{key: value for key, value in content.items() if key in ShardInfo.__dataclass_fields__})
         _check_types(info)
     except FileNotFoundError:
@@ -144,8 +147,8 @@ def read_info(path: Path) -> ShardInfo:
 def _check_types(info: ShardInfo) -> None:
     """Raises ValueError or TypeError for values of an edited or garbled JSON that arithmetic would trip over."""
     sizes = [] if info.num_classes is None else list(info.num_classes)
-    if not all(isinstance(number, int) and number >= 0 for number in [*info.rows, *info.frames, *sizes, info.width]):
-        raise ValueError("rows, frames, num_classes and width must be whole numbers")
+    if not all(isinstance(number, int) and 0 <= number < MAX_NUMBER for number in [*info.rows, *info.frames, *sizes, info.width]):
+        raise ValueError(f"rows, frames, num_classes and width must be whole numbers below {MAX_NUMBER}")
     if info.kind not in list(DTYPES) or len(info.rows) != 2 or (info.kind == "codes" and len(sizes) != info.width):
         raise ValueError(f"kind {info.kind!r}, rows {info.rows}, width {info.width}, num_classes {info.num_classes}")
     if info.scale is not None and (info.kind != "cqt" or len(info.scale) != info.width or not np.isfinite(info.scale).all()):
@@ -156,10 +159,10 @@ def open_array(path: Path, info: ShardInfo) -> np.ndarray:
     """The shard's array, memory-mapped, after its size, type and shape were compared with its JSON."""
     mend = f"delete it and {MAKE_AGAIN}"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_array(path)
     except FileNotFoundError:
         raise MertError(f"{path}: missing; {MAKE_AGAIN}") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError) as error:
         raise MertError(f"{path}: truncated or damaged ({error}); {mend}") from None
     expected = (sum(info.frames), info.width)
     if array.shape != expected or array.dtype != info.dtype:

@@ -19,6 +19,7 @@ import numpy as np
 
 from mert_fairseq.data.part_files import part_path, put_in_place, remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 FORMATS = ("npy", "safetensors")
 INDEX, SOURCES = "features.json", "sources.jsonl"
@@ -49,7 +50,7 @@ class FeatureFolder:
         self.folder, self.kind = folder, kind
         index, content = folder / INDEX, {"version": VERSION, **asdict(kind)}
         try:
-            found = json.loads(index.read_text(encoding="utf-8")) if index.exists() else None
+            found = parse_json(index.read_text(encoding="utf-8")) if index.exists() else None
         except (OSError, ValueError) as error:
             raise MertError(f"{index}: cannot be read ({error}); give another folder with --out") from None
         if found is None:
@@ -82,14 +83,17 @@ class FeatureFolder:
     def _sources(self) -> Dict[str, List[int]]:
         """Size and time of each audio file, as it was heard."""
         path = self.folder / SOURCES
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise MertError(f"{path}: cannot be read ({error}); remove it, and the same command makes the features again") from None
         found = {}
         for line in lines:
             try:
-                name, *state = json.loads(line)
-            except ValueError:  # cut off with its writer
+                name, *state = parse_json(line)
+                found[str(name)] = state
+            except (ValueError, TypeError):  # cut off with its writer
                 continue
-            found[name] = state
         return found
 
     def path(self, name: str) -> Path:

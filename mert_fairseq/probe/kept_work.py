@@ -15,8 +15,10 @@ from typing import Any, Dict, Iterator, Optional
 
 import numpy as np
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.part_files import remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 GOES_ON = "make room, and the same command goes on"
 
@@ -64,7 +66,7 @@ class KeptWork:
         """A finished piece; None if it is not finished."""
         path = self.folder / f"{name}.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -74,8 +76,8 @@ class KeptWork:
         """The array of a finished piece."""
         path = self.folder / f"{name}.npy"
         try:
-            return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            return np.array(map_array(path))
+        except (OSError, ValueError) as error:
             json_path = path.with_suffix(".json").name
             raise MertError(f"{path}: cannot be read ({error}); remove it and {json_path}, and the same command makes them again") from None
 

@@ -7,7 +7,6 @@
 
 import hashlib
 import io
-import json
 import platform
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +17,7 @@ import numpy as np
 
 from mert_fairseq.data.part_files import write_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.kept_work import GOES_ON, json_bytes
 from mert_fairseq.probe.metrics import in_points, score
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores
@@ -133,7 +133,7 @@ def read_results(folder: Path) -> Results:
     """
     path = Path(folder) / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MertError(f"{path}: cannot be read ({error}); give the folder that `mert probe` wrote") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -90,6 +90,6 @@ def _open(rows: Rows) -> np.ndarray:
     if isinstance(rows, np.ndarray):
         return rows
     try:
-        return np.load(rows, mmap_mode="r")
+        return map_array(rows)
     except (OSError, ValueError, EOFError) as error:
         raise MertError(f"{rows}: cannot be read ({error}); remove it, and the same command makes it again") from None

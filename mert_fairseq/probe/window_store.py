@@ -20,6 +20,7 @@ import numpy as np
 
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class WindowStore:
             if not path.exists():
                 with written_whole(path) as part:
                     part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise MertError(f"{path}: cannot be read or written ({error}); remove {folder}, or give another --cache") from None
         if found != content:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import pickle
 import warnings
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
@@ -20,6 +21,7 @@ import torch
 from encodec.modules import SEANetDecoder, SEANetEncoder
 from torch import Tensor, nn
 
+from mert_fairseq.checkpoint_limits import check_archive
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.causal_convolutions import quicken
 from mert_fairseq.teachers.residual_kmeans import residual_codes
@@ -40,6 +42,7 @@ FORMAT = "mert-rvqvae"
 PUBLISHED_FILE, PUBLISHED_SHA256 = "encodec_24khz-d7cc33bc.th", "d7cc33bc"  # torch hub: a prefix of the file's sha256
 CODEBOOKS_OF_BANDWIDTH = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}  # kbps -> K: 75 frames/s * 10 bits per code
 FIT_COMMAND = FIT_COMMANDS[FORMAT]
+MAX_LSTM = 16  # layers
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,11 @@ def load_teacher(folder: Union[str, Path, None] = None, bandwidth: Optional[floa
 def _load_fitted(folder: Path) -> RVQVAE:
     config = read_config(folder, (FORMAT,), RVQVAESettings.__dataclass_fields__)
     state = read_weights(folder, config)
-    model = RVQVAE(RVQVAESettings(**config["settings"]))
+    settings = RVQVAESettings(**config["settings"])
+    held, entries = sum(tensor.numel() for tensor in state.values()), settings.num_codebooks * settings.codebook_size
+    if max(settings.n_filters**2, settings.dimension * entries) > held or settings.lstm > MAX_LSTM:
+        raise MertError(f"{folder / CONFIG_FILE}: its settings ask for a larger teacher than {WEIGHTS_FILE} holds; fit anew: {FIT_COMMAND}")
+    model = RVQVAE(settings)
     _load_state(model, state, folder / WEIGHTS_FILE)
     model.report, model._weights_hash = config.get("report", {}), config["sha256"]
     return model.eval()
@@ -141,13 +148,15 @@ def _load_published(path: Path, bandwidth: float) -> RVQVAE:
         raise MertError(f"bandwidth {bandwidth} kbps; EnCodec at 24 kHz has {', '.join(map(str, CODEBOOKS_OF_BANDWIDTH))}")
     num_codebooks, found = CODEBOOKS_OF_BANDWIDTH[bandwidth], sha256_of(path)
     if not found.startswith(PUBLISHED_SHA256):
-        logger.warning("%s has sha256 %s, the published file %s...: not the published weights", path, found[:12], PUBLISHED_SHA256)
+        logger.warning(f"{path} has sha256 {found[:12]}, the published file {PUBLISHED_SHA256}...: not the published weights")
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(str(path))
         state = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
         codebooks = [state[f"quantizer.vq.layers.{k}._codebook.embed"] for k in range(num_codebooks)]
         state = {name: value for name, value in state.items() if name.startswith(("encoder.", "decoder."))}
         state["codebooks"] = torch.stack(codebooks)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise MertError(f"{path} is not EnCodec's state dict or is damaged ({type(error).__name__}: {reason}); nothing in it was run; "
                         f"fetch it again or make a teacher offline: {FIT_COMMAND}") from error

@@ -17,6 +17,7 @@ import torch
 from mert_fairseq.checkpoints import read_pickled
 from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.encoders import ProbedEncoder
 from mert_fairseq.probe.separation.settings import SeparationSettings
 from mert_fairseq.probe.separation.stem_training import StemTraining
@@ -89,7 +90,7 @@ class RunFolder:
 
     def _read(self, name: str) -> Optional[Dict[str, Any]]:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            return parse_json((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.windows import window_frames
@@ -62,7 +63,10 @@ class KeepingListener(Listener):
         path = self._folder / "songs" / f"{name}.npy"
         if not path.exists():
             self._keep(wave, name, path)
-        rows = np.load(path, mmap_mode="r")
+        try:
+            rows = map_array(path)
+        except (OSError, ValueError) as error:
+            raise MertError(f"{path}: cannot be read ({error}); remove it, and the same command hears it again") from None
         for first in range(0, rows.shape[1], self._piece):
             piece = torch.from_numpy(rows[:, first : first + self._piece].astype(np.float32))
             yield piece[:, None].to(self.encoder.device)

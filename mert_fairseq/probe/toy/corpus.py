@@ -17,6 +17,7 @@ import soundfile
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.items import SPLITS, Item, TaskData
 from mert_fairseq.probe.toy.soundfont import SoundFont
 from mert_fairseq.probe.toy.tasks import KITS, TOY_TASKS, programs_of
@@ -34,7 +35,7 @@ def build(folder: Path, seed: int = 0) -> None:
     content, path = {"version": VERSION, "seed": seed, "clips": CLIPS}, folder / "toy.json"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else content
+        found = parse_json(path.read_text(encoding="utf-8")) if path.exists() else content
     except ValueError:
         found = None
     if found != content:
