@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 TRANSFORMERS_4 := transformers==4.56.2 huggingface-hub==0.36.2 tokenizers==0.22.2 requests==2.34.2 urllib3==2.8.0 \
   charset-normalizer==3.5.2 certifi==2026.10.18
 
-.PHONY: setup demo test test-slurm test-page test-faults test-faults-short lint check benchmark benchmark-probing clean
+.PHONY: setup demo test test-slurm test-page test-faults test-faults-short test-mutations soak lint check benchmark benchmark-probing clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -66,6 +66,14 @@ test-faults: setup
 
 test-faults-short: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS) tests/faults
+
+# Each protection taken out of a copy of the package, one after another: a test must fail. NAMES="..." for some of them.
+test-mutations: setup
+	$(BIN)/python tests/faults/run_mutations.py $(NAMES)
+
+# An hour of training that is killed every few minutes, beside one that is not. MINUTES=5 for a look.
+soak: setup
+	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),60)
 
 check: test
 
