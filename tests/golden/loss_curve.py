@@ -29,7 +29,10 @@ SETTINGS = (
     "dataset.disable_validation=true",
     "checkpoint.no_save=true",
 )
-TERMS = ("loss", "loss_codes_m", "loss_m_0", "loss_m_1", "loss_m_2", "loss_cqt_m", "loss_features_pen", "gnorm", "masked_share")
+#: Of each term, how far a point may be off, relatively. Measured: other orders of additions (two threads; AVX2; no vector instructions at
+#: all) changed last bits of the weights and no logged digit in 200 updates, as this run does not amplify them: a loss weight 1e-5 larger
+#: moved no point by more than 1e-4. A learning rate 5 % larger moved the loss by 6e-3 at the first point and 1e-2 later. Masks are exact.
+TOLERANCE = {"loss": 1e-3, "loss_codes_m": 1e-3, "loss_cqt_m": 1e-3, "loss_features_pen": 5e-3, "gnorm": 2e-3, "masked_share": 0.0}
 Curve = Dict[str, List[float]]
 
 
@@ -41,7 +44,7 @@ def train(folder: Path, *overrides: str, **environment: str) -> Curve:
     assert done.returncode == 0, done.stderr[-3000:]
     records = read_run_log(folder / "run").train
     assert sorted(records) == list(range(EVERY, UPDATES + 1, EVERY)), sorted(records)
-    return {term: [records[update][term] for update in sorted(records)] for term in TERMS}
+    return {term: [records[update][term] for update in sorted(records)] for term in TOLERANCE}
 
 
 def read() -> Curve:
@@ -53,12 +56,20 @@ def write(curve: Curve) -> None:
     PATH.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
-def drift(curve: Curve, recorded: Curve) -> Dict[str, float]:
-    """Of each term, the largest difference of a point, as a share of the term's largest recorded value."""
-    return {
-        term: max(abs(one - other) for one, other in zip(curve[term], values, strict=True)) / max(map(abs, values))
-        for term, values in recorded.items()
-    }
+def drift(curve: Curve, recorded: Curve) -> Dict[str, List[float]]:
+    """Of each term the relative difference of each point."""
+    return {term: [abs(one - other) / other for one, other in zip(curve[term], recorded[term], strict=True)] for term in TOLERANCE}
+
+
+def beyond_tolerance(curve: Curve, recorded: Curve) -> List[str]:
+    """The first point of each term that is too far from the recorded one, in words."""
+    said = []
+    for term, shares in drift(curve, recorded).items():
+        wrong = [point for point, share in enumerate(shares) if not share <= TOLERANCE[term]]
+        if wrong:
+            values = f"{curve[term][wrong[0]]}, {recorded[term][wrong[0]]} recorded"
+            said.append(f"{term}: off by {shares[wrong[0]]:.1e} at update {EVERY * (wrong[0] + 1)} ({values})")
+    return said
 
 
 def main() -> None:
@@ -68,8 +79,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         curve = train(Path(folder))
     if PATH.is_file():
-        for term, share in drift(curve, read()).items():
-            print(f"{term:<20} {share:.1e}")
+        for term, shares in drift(curve, read()).items():
+            print(f"{term:<18} " + " ".join(f"{share:.0e}" for share in shares))
     if args.renew:
         write(curve)
         print(f"{PATH} written")
