@@ -40,8 +40,10 @@ SETTINGS = (
 CALIBRATION = 40  # updates whose speed says how many fit into the time
 LOST_SHARE = 0.25  # of the time, to kills, starts, and the other run's noise
 KILLED_AFTER = (0.5, 1.5)  # times --kill-minutes, drawn evenly
-MAX_GROWTH_MB = 40.0  # along the line through an hour's samples, or through all of a shorter soak
-SETTLED = 0.25  # share of a run after which memory is looked at
+MAX_GROWTH_MB = 40.0  # of memory in an hour, along the line through the samples
+SETTLED_H = 5 / 60  # after the start of an undisturbed run: until then buffers and malloc find their size
+LEAST_H = 10 / 60  # of samples, below which a slope says nothing and is printed only
+AGE_H = (30 / 3600, 60 / 3600)  # at which the memory of starts that are killed is compared
 
 
 @dataclass
@@ -50,11 +52,13 @@ class Soaked:
 
     Attributes:
         kills: updates that were logged when it was killed.
+        begun: hours from the first start to each.
         lives: memory of each start, (hours since that start, MB).
     """
 
     folder: Path
     kills: List[int] = field(default_factory=list)
+    begun: List[float] = field(default_factory=list)
     lives: List[List[Tuple[float, float]]] = field(default_factory=list)
     hours: float = 0.0
 
@@ -91,6 +95,7 @@ def soak(command: List[str], folder: Path, kill_minutes: Optional[float], seed: 
     soaked, chance, started, done = Soaked(folder), random.Random(seed), time.monotonic(), False
     while not done:
         seconds = None if kill_minutes is None else 60 * kill_minutes * chance.uniform(*KILLED_AFTER)
+        soaked.begun.append((time.monotonic() - started) / 3600)
         done = live(command, soaked, seconds, whole_group=chance.random() < 0.5)
         if not done:
             print(f"  killed with update {soaked.kills[-1]} logged", flush=True)
@@ -111,35 +116,34 @@ def updates_in(corpus: Path, place: Path, minutes: float) -> int:
     return max(2 * SAVED_EVERY, int(60 * minutes * slower * (1 - LOST_SHARE)))
 
 
-def growth_mb(soaked: Soaked) -> Tuple[float, float]:
-    """(slope in MB per hour, growth in MB within the soak, at most an hour) of memory.
-
-    Of a single start, through all its samples once it has settled; of several, through the medians of each.
-    """
+def memory_line(soaked: Soaked) -> List[Tuple[float, float]]:
+    """(hours, MB) through which the line goes: a single start's samples once it has settled, or what several starts held at one age."""
     if len(soaked.lives) == 1:
-        samples = soaked.lives[0]
-        rate = slope(samples[int(SETTLED * len(samples)) :])
-    else:
-        medians = [statistics.median(held for _, held in life[int(SETTLED * len(life)) :]) for life in soaked.lives if len(life) > 4]
-        rate = slope([(number * soaked.hours / len(medians), held) for number, held in enumerate(medians)])
-    return rate, rate * min(1.0, soaked.hours)
+        return [(hours, held) for hours, held in soaked.lives[0] if hours >= SETTLED_H]
+    at_age = [[held for hours, held in life if AGE_H[0] <= hours <= AGE_H[1]] for life in soaked.lives]
+    return [(begun, statistics.median(held)) for begun, held in zip(soaked.begun, at_age) if held]
 
 
 def faults_of(killed: Soaked, undisturbed: Soaked, updates: int) -> List[str]:
     """Prints what was seen, and returns what must not be."""
     found = []
     for name, run in (("killed run", killed), ("undisturbed run", undisturbed)):
-        rate, grown = growth_mb(run)
+        line = memory_line(run)
+        rate, judged = slope(line), bool(line) and line[-1][0] - line[0][0] >= LEAST_H
         most = max(held for life in run.lives for _, held in life)
-        said = f"{len(run.kills)} kills, {60 * run.hours:.1f} minutes, memory at most {most:.0f} MB, slope {rate:+.1f} MB per hour"
-        print(f"{name}: {last_update(run.folder)} updates, {said}")
-        if grown > MAX_GROWTH_MB:
-            found.append(f"{name}: memory grew by {grown:.0f} MB, {MAX_GROWTH_MB:.0f} allowed")
+        said = f"{len(run.kills)} kills, {60 * run.hours:.1f} minutes, memory at most {most:.0f} MB"
+        print(f"{name}: {last_update(run.folder)} updates, {said}, slope {rate:+.1f} MB per hour{'' if judged else ' (too short to tell)'}")
+        if judged and rate > MAX_GROWTH_MB:
+            found.append(f"{name}: memory grows by {rate:.0f} MB per hour, {MAX_GROWTH_MB:.0f} allowed")
         if last_update(run.folder) != updates:
             found.append(f"{name}: ended at update {last_update(run.folder)} of {updates}")
     if not killed.kills:
         found.append("the run was never killed; give it more --minutes or fewer --kill-minutes")
     difference = first_difference(killed.folder, undisturbed.folder)
+    samples = undisturbed.lives[0]
+    tenths = [samples[len(samples) * tenth // 10 : len(samples) * (tenth + 1) // 10] for tenth in range(10)]
+    said = ", ".join(f"{statistics.median(held for _, held in part):.0f}" for part in tenths if part)
+    print(f"memory of the undisturbed run by tenths, MB: {said}")
     print("numbers and tensors of both: " + (difference or "the same, bit for bit"))
     return found + [difference] * bool(difference)
 
