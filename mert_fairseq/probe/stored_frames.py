@@ -13,6 +13,7 @@ from typing import Mapping, Sequence, Union
 
 import numpy as np
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.errors import MertError
 
 HEADER, BLOCK = 8, 248  # rows
