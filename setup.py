@@ -25,9 +25,10 @@ EXTRAS = {
     "export": ["transformers>=4.56", "onnx>=1.17", "onnxruntime>=1.20"],
     "probing": ["scikit-learn>=1.4", "mir_eval>=0.8", "musdb>=0.4.3", "PyYAML>=6"],
     "slurm": ["hydra-submitit-launcher>=1.2"],
-    "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6", "matplotlib>=3.8", "build", "hydra-submitit-launcher>=1.2"],
+    "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "matplotlib>=3.8", "build"],
 }
-EXTRAS["dev"] += EXTRAS["export"] + EXTRAS["probing"]
+EXTRAS["dev"] += ["atheris>=3; platform_system == 'Linux' and platform_machine == 'x86_64'"]  # `make fuzz`
+EXTRAS["dev"] += EXTRAS["export"] + EXTRAS["probing"] + EXTRAS["slurm"]
 
 setup(
     name="mert-fairseq",

@@ -3,19 +3,28 @@
 import logging
 import os
 import pickle
+import struct
+import zipfile
 from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 from torch import nn
 
+from mert_fairseq.checkpoint_limits import check_archive, check_values
 from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.errors import MertError
-from mert_fairseq.zip_sums import DAMAGED, check_sums
 
 logger = logging.getLogger(__name__)
 
 #: Parts of the configuration that decide what a run computes; a change is allowed, and said.
 DECISIVE = ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
+
+#: What torch's loader has been seen to raise on damaged files, besides its own refusals.
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError)
+DAMAGED += (MemoryError, struct.error, zipfile.BadZipFile)
+
+OLDER_FORM = "holds its settings in fairseq's older form (args); wanted is one with a 'cfg'"
+
 
 def read_checkpoint(path: str) -> Dict[str, Any]:
     """The checkpoint's content by torch's safe loader, tensors memory-mapped.
@@ -44,13 +53,29 @@ def read_pickled(path: str, otherwise: str, mend: str) -> Any:
     if os.path.isdir(path):
         raise MertError(f"{path}: a folder, a checkpoint wanted: RUN_DIR/checkpoints/checkpoint_last.pt, or one by `mert import`")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=check_sums(path))
+        archive = zipfile.is_zipfile(path)
+        if archive:
+            check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        check_values(content, os.path.getsize(path))
+        return content
     except FileNotFoundError:
         raise MertError(f"{path}: no such checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):  # those are bytes of no pickle
             raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
         raise MertError(f"{path}: truncated or {otherwise} ({_first_line(error)}); {mend}") from error
+
+
+def check_is_mert(path: str, state: Dict[str, Any]) -> None:
+    """Refuses the checkpoint of another model, and says which."""
+    cfg = state.get("cfg") or {}
+    name = (cfg.get("model") or {}).get("_name") or getattr(state.get("args"), "arch", None)
+    if name == "mert" and not isinstance(cfg.get("model"), dict):
+        raise MertError(f"{path}: {OLDER_FORM}")
+    if name != "mert":
+        hint = "; a plain HuBERT: it has no settings of MERT's" if name == "hubert" else ""
+        raise MertError(f"{path}: a checkpoint of the model {name!r}, wanted 'mert'{hint}")
 
 
 def codebook_sizes(state: Dict[str, Any]) -> List[int]:
@@ -89,6 +114,8 @@ def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> Dict[st
         cfg: the present run's configuration as plain containers.
     """
     state = read_checkpoint(path)
+    if state.get("args") is not None:  # which fairseq would prefer to its cfg, and look for what they name
+        raise MertError(f"{path}: {OLDER_FORM}")
     theirs = {name: tuple(tensor.shape) for name, tensor in state["model"].items()}
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     changed = list(_changed_settings(state.get("cfg") or {}, cfg))

@@ -14,4 +14,9 @@ class MertError(ValueError, CompactHydraException):
         # A loader process sends its traceback as the message; the user needs its last line.
         if message.startswith("Caught ") and "Original Traceback" in message:
             message = message.strip().rsplit("\n", 1)[-1].split(": ", 1)[-1]
-        super().__init__(message)
+        super().__init__("".join(map(_shown, message)))
+
+
+def _shown(letter: str) -> str:
+    """One line stays one line, and no terminal obeys it, whatever a file is called or holds."""
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")

@@ -4,7 +4,7 @@
 - a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
 - processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
 - a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
-- an update whose gradient is not finite is skipped;
+- an update whose gradient is not finite is skipped; layer drop means the same in one process as in several;
 - checkpoint_last.pt is replaced in one step;
 - without a GPU, freed memory is kept for the next step.
 """
@@ -166,6 +166,7 @@ def _judge_gradient(clip):
     @functools.wraps(clip)
     def clip_grad_norm(self, clip_norm):
         """fairseq's; raises SkippedUpdate or MertError where the gradient is not finite."""
+        _fill_absent_gradients(self.model)
         judged = hasattr(self.task, "judge_gradient") and not self.cfg.common.amp  # AMP's scaler judges by itself
         try:
             norm = clip(self, clip_norm)
@@ -182,6 +183,13 @@ def _judge_gradient(clip):
         return norm
 
     return clip_grad_norm
+
+
+def _fill_absent_gradients(model) -> None:
+    """A dropped layer has a gradient of zeros in several processes and none in one, where Adam would leave it alone: zeros in both."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def _copy_whole(copy):

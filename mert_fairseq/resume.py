@@ -15,6 +15,7 @@ import torch
 
 from mert_fairseq.checkpoints import read_checkpoint
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +92,8 @@ def mark_saved(save_dir: str, num_updates: int) -> None:
 
 def _last_saved(folder: Path) -> Optional[int]:
     try:
-        return json.loads((folder / MARKER).read_text(encoding="utf-8"))["num_updates"]
-    except (OSError, ValueError, KeyError):
+        return parse_json((folder / MARKER).read_text(encoding="utf-8"))["num_updates"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 
 from mert_fairseq.data.manifest import read_manifest, write_manifest
 from mert_fairseq.data.shard import ShardInfo, shard_path, shard_rows, write_shard
 from mert_fairseq.data.target_store import store_folder
 from mert_fairseq.frames import SAMPLE_RATE, num_code_frames, num_cqt_frames
+
+#: Property tests draw the same examples every time, keep nothing, and are not timed.
+settings.register_profile(
+    "tests", derandomize=True, deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("tests")
 
 
 class Corpus:

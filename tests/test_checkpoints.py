@@ -243,6 +243,13 @@ def test_a_changed_setting_is_said_and_allowed(tmp_path, warnings, change, text)
     assert warnings() == [f"the run continues with changed settings: {text}"]
 
 
+def test_settings_in_the_older_form_are_refused(tmp_path):
+    """fairseq would take them for the checkpoint's settings, and what they name for its model."""
+    path = save(tmp_path / "last.pt", {**content(), "args": Namespace(arch="hubert")})
+    with pytest.raises(MertError, match=r"fairseq's older form \(args\)"):
+        check_resumable(str(path), Network(), settings())
+
+
 def test_all_changes_in_one_warning(tmp_path, warnings):
     path = save(tmp_path / "last.pt", content())
     check_resumable(str(path), Network(), settings(optimization__lr=[0.1], model__dropout=0.0))

@@ -18,15 +18,17 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.manifest import Manifest
-from mert_fairseq.data.part_files import part_path
-from mert_fairseq.data.plain_array import load_array
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_hash import is_unchanged, with_hash
+from mert_fairseq.json_text import parse_json
 
 FORMAT = "mert-target-store"
 VERSION = 1
 DTYPES = {"codes": "uint16", "cqt": "float16"}
+MAX_NUMBER = 1 << 31  # of rows, of frames of a row: 331 days
 MAKE_AGAIN = "run `mert labels` again"
 AGAIN = f"delete the folder and {MAKE_AGAIN}"
 STALE = f"it belongs to another manifest; {AGAIN}"
@@ -79,38 +81,34 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
         info: `frames` and `data_sha256` are filled in here.
         arrays: one array per manifest row covered, in order; an empty one [0, width] marks a bad file.
     """
-    temporary = part_path(path)
     dtype, digest, info.frames = info.dtype, hashlib.sha256(), []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as out:
-            _write_header(out, dtype, 0, info.width)
-            for array in arrays:
-                rows = np.ascontiguousarray(array, dtype=dtype)
-                assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
-                digest.update(rows.data)
-                out.write(rows.data)
-                info.frames.append(len(rows))
-            out.seek(0)
-            _write_header(out, dtype, sum(info.frames), info.width)
-            out.flush()
-            os.fsync(out.fileno())
-        info.data_sha256 = digest.hexdigest()
-        _unlink_other(path.with_suffix(".json"), info)
-        os.replace(temporary, path)
+        with written_whole(path) as part:
+            with open(part, "wb") as out:
+                _write_header(out, dtype, 0, info.width)
+                for array in arrays:
+                    rows = np.ascontiguousarray(array, dtype=dtype)
+                    assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
+                    digest.update(rows.data)
+                    out.write(rows.data)
+                    info.frames.append(len(rows))
+                out.seek(0)
+                _write_header(out, dtype, sum(info.frames), info.width)
+                out.flush()
+                os.fsync(out.fileno())
+            info.data_sha256 = digest.hexdigest()
+            _unlink_other(path.with_suffix(".json"), info)
         _write_json(path.with_suffix(".json"), info)
     except OSError as error:
         mend = "make room or pick another folder and run again"
         raise MertError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
-    finally:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def _unlink_other(side: Path, info: ShardInfo) -> None:
     """Deletes the JSON of another array, lest it describe the new one; that of a second writer of the same shard stays true."""
     try:
-        same = json.loads(side.read_text(encoding="utf-8"))["data_sha256"] == info.data_sha256
+        same = parse_json(side.read_text(encoding="utf-8"))["data_sha256"] == info.data_sha256
     except FileNotFoundError:
         return  # and must not be looked for again: another writer may put a true one there meanwhile
     except (ValueError, TypeError, KeyError):
@@ -126,22 +124,17 @@ def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
 
 
 def _write_json(path: Path, info: ShardInfo) -> None:
-    temporary = part_path(path)
-    try:
-        with open(temporary, "w", encoding="utf-8") as out:
-            json.dump(with_hash(asdict(info)), out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as part, open(part, "w", encoding="utf-8") as out:
+        json.dump(with_hash(asdict(info)), out)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def read_info(path: Path) -> ShardInfo:
     """The JSON of the shard at `path` (.npy), its format and version checked."""
     side = path.with_suffix(".json")
     try:
-        content = json.loads(side.read_text(encoding="utf-8"))
+        content = parse_json(side.read_text(encoding="utf-8"))
         info = ShardInfo(**{key: value for key, value in content.items() if key in ShardInfo.__dataclass_fields__})
         _check_types(info)
     except FileNotFoundError:
@@ -159,8 +152,8 @@ def read_info(path: Path) -> ShardInfo:
 def _check_types(info: ShardInfo) -> None:
     """Raises ValueError or TypeError for values of an edited or garbled JSON that arithmetic would trip over."""
     sizes = [] if info.num_classes is None else list(info.num_classes)
-    if not all(isinstance(number, int) and number >= 0 for number in [*info.rows, *info.frames, *sizes, info.width]):
-        raise ValueError("rows, frames, num_classes and width must be whole numbers")
+    if not all(isinstance(number, int) and 0 <= number < MAX_NUMBER for number in [*info.rows, *info.frames, *sizes, info.width]):
+        raise ValueError(f"rows, frames, num_classes and width must be whole numbers below {MAX_NUMBER}")
     if info.kind not in list(DTYPES) or len(info.rows) != 2 or (info.kind == "codes" and len(sizes) != info.width):
         raise ValueError(f"kind {info.kind!r}, rows {info.rows}, width {info.width}, num_classes {info.num_classes}")
     if info.scale is not None and (info.kind != "cqt" or len(info.scale) != info.width or not np.isfinite(info.scale).all()):
@@ -171,7 +164,7 @@ def open_array(path: Path, info: ShardInfo) -> np.ndarray:
     """The shard's array, memory-mapped, after its size, type and shape were compared with its JSON."""
     mend = f"delete it and {MAKE_AGAIN}"
     try:
-        array = load_array(path, mmap_mode="r")
+        array = map_array(path)
     except FileNotFoundError:
         raise MertError(f"{path}: missing; {MAKE_AGAIN}") from None
     except (ValueError, OSError) as error:

@@ -25,7 +25,7 @@ def largest_difference(model: MERTModel, folder: Path) -> float:
     except ImportError as error:
         raise MertError(f"transformers cannot be imported ({error}); pip install 'mert-fairseq[export]'") from None
     transformers_logging.disable_progress_bar()
-    exported, found = AutoModel.from_pretrained(folder, output_loading_info=True)
+    exported, found = AutoModel.from_pretrained(folder, output_loading_info=True, trust_remote_code=False)
     absent = sorted(found["missing_keys"]) + sorted(found["unexpected_keys"])
     if absent:
         raise MertError(f"transformers does not take the weights as they are, first {absent[0]}")

@@ -19,9 +19,10 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from mert_fairseq.data.part_files import part_path, remove_abandoned
-from mert_fairseq.data.plain_array import load_array
+from mert_fairseq.data.array_files import map_array
+from mert_fairseq.data.part_files import part_path, put_in_place, remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +55,13 @@ class FeatureFolder:
         self.folder, self.kind = folder, kind
         index, content = folder / INDEX, {"version": VERSION, **asdict(kind)}
         try:
-            found = json.loads(index.read_text(encoding="utf-8")) if index.exists() else None
-            if found is None:
-                _make_folder(folder)
-                _write(index, json.dumps(content, indent=2) + "\n")
+            found = parse_json(index.read_text(encoding="utf-8")) if index.exists() else None
         except (OSError, ValueError) as error:
-            raise MertError(f"{index}: cannot be read or written ({error}); give another folder with --out") from None
-        if found is not None:
+            raise MertError(f"{index}: cannot be read ({error}); give another folder with --out") from None
+        if found is None:
+            _make_folder(folder)
+            write_whole(index, (json.dumps(content, indent=2) + "\n").encode(), "give another folder with --out")
+        else:
             self._check_kind(found, content)
             remove_abandoned(folder, f"**/.*.{kind.format}.*.part")
 
@@ -91,7 +92,7 @@ class FeatureFolder:
             if self.kind.format == "safetensors":
                 with safe_open(path, "np") as tensors:
                     return list(tensors.keys()) == ["features"]
-            array = load_array(path, "r")
+            array = map_array(path)
             return array.dtype == np.float32 and array.offset + array.nbytes == path.stat().st_size
         except FileNotFoundError:
             return False
@@ -102,14 +103,17 @@ class FeatureFolder:
     def _sources(self) -> Dict[str, List[int]]:
         """Size and time of each audio file, as it was heard."""
         path = self.folder / SOURCES
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise MertError(f"{path}: cannot be read ({error}); remove it, and the same command makes the features again") from None
         found = {}
         for line in lines:
             try:
-                name, *state = json.loads(line)
+                name, *state = parse_json(line)
+                found[str(name)] = state
             except (ValueError, TypeError):  # cut off with its writer
                 continue
-            found[name] = state
         return found
 
     def path(self, name: str) -> Path:
@@ -134,7 +138,7 @@ class FeatureFolder:
     def finish(self, name: str, array: np.ndarray, source: Path) -> None:
         """Gives a filled array its own name, and notes what was heard."""
         array.flush()
-        part_path(self.path(name)).replace(self.path(name))
+        put_in_place(self.path(name))
         with open(self.folder / SOURCES, "a", encoding="utf-8") as file:
             file.write(json.dumps([name, *_source(source)]) + "\n")
 
@@ -146,15 +150,6 @@ class FeatureFolder:
 def _source(path: Path) -> List[int]:
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]
-
-
-def _write(path: Path, text: str) -> None:
-    part = part_path(path)
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -26,6 +26,7 @@ from mert_fairseq.export.hubert_names import is_head, to_hugging_face
 from mert_fairseq.export.training_model import TrainingModel, codebooks_of
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.json_hash import is_unchanged, with_hash
+from mert_fairseq.json_text import parse_json
 
 CONFIG, WEIGHTS, HEADS, PREPROCESSOR = "config.json", "model.safetensors", "heads.safetensors", "preprocessor_config.json"
 VERSION = 1  # of what config.json holds under "mert"
@@ -92,7 +93,8 @@ def read_folder(folder: Path) -> HuggingFaceFolder:
 
 def _check_same_model(config: Dict[str, Any], settings: Dict[str, Any], folder: str) -> None:
     """Refuses a folder of which transformers would make another encoder than this package does."""
-    unlike = [name for name in SAME.values() if settings_of(config, folder)[name] != settings.get(name)]
+    theirs = settings_of(config, folder)
+    unlike = [name for name in SAME.values() if theirs[name] != settings.get(name)]
     if unlike:
         raise MertError(f"{folder}: {CONFIG} and its part 'mert' differ in {', '.join(unlike)}; export the checkpoint again")
 
@@ -158,7 +160,7 @@ def _write_weights(path: Path, weights: Dict[str, Tensor]) -> None:
 
 def _read_json(path: Path) -> Dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MertError(f"{path}: missing; give a folder that transformers loads, or RUN_DIR/checkpoints/checkpoint_last.pt") from None
     except (OSError, ValueError) as error:

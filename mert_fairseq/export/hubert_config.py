@@ -58,6 +58,8 @@ def settings_of(config: Dict[str, Any], source: str) -> Dict[str, Any]:
     """Settings of the model for a HubertConfig or a published MERTConfig; what those leave open is as published for the size."""
     try:
         _check_same_encoder(config, source)
+        mode = "default" if config["feat_extract_norm"] == "group" else "layer_norm"
+        activation = config["hidden_act"]
         layers = [list(layer) for layer in zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"])]
         encoder = {ours: config[name] for name, ours in SAME.items()}
     except KeyError as error:
@@ -67,8 +69,7 @@ def settings_of(config: Dict[str, Any], source: str) -> Dict[str, Any]:
     size = "mert_large" if encoder["layer_norm_first"] else "mert_base"
     published = OmegaConf.load(Path(__file__).parents[1] / "config" / f"{size}.yaml").model
     rest = {name: value for name, value in published.items() if name in ("final_dim", "untie_final_proj", "attention_relax")}
-    mode = "default" if config["feat_extract_norm"] == "group" else "layer_norm"
-    return {**rest, **encoder, "conv_feature_layers": layers, "extractor_mode": mode, "activation_fn": config["hidden_act"]}
+    return {**rest, **encoder, "conv_feature_layers": layers, "extractor_mode": mode, "activation_fn": activation}
 
 
 def _check_same_encoder(config: Dict[str, Any], source: str) -> None:

@@ -7,11 +7,11 @@ from typing import Any, Dict, List, Optional, Sequence
 import torch
 from torch import Tensor
 
-from mert_fairseq.checkpoints import codebook_sizes, is_fixed_transform, read_checkpoint
+from mert_fairseq.checkpoints import check_is_mert, codebook_sizes, is_fixed_transform, read_checkpoint
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.hf_folder import read_folder
 from mert_fairseq.export.hubert_names import from_hugging_face, is_head
-from mert_fairseq.export.training_model import build_model, check_is_mert, known_settings, plain_settings
+from mert_fairseq.export.training_model import build_model, known_settings, plain_settings
 
 ENCODER = ("encoder.", "feature_extractor.", "post_extract_proj.", "layer_norm.", "mask_emb")
 PUBLISHED_CODEBOOKS = (1024,) * 8  # EnCodec at 6 kbit/s
@@ -74,7 +74,7 @@ def _fit(source: str, settings: Dict[str, Any], sizes: Sequence[int], weights: D
     """The weights in the names, shapes and order of the model that the settings describe."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        model = build_model(settings, sizes, source)
+        model = build_model(settings, sizes, source, held=sum(tensor.numel() for tensor in weights.values()))
     wanted = model.state_dict()
     weights = from_hugging_face(weights, wanted) if hugging_face else weights
     _check_encoder(source, wanted, weights)

@@ -40,7 +40,7 @@ def write_onnx(folder: Path) -> None:
         from transformers import AutoModel
     except ImportError as error:
         raise MertError(f"--onnx: {error}; {NEEDED}") from None
-    hubert = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    hubert = AutoModel.from_pretrained(folder, attn_implementation="eager", trust_remote_code=False).eval()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter, about constants that are constant
         torch.onnx.export(

@@ -3,16 +3,17 @@
 import logging
 from dataclasses import asdict, dataclass, fields
 from types import SimpleNamespace
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mert_fairseq.checkpoints import codebook_sizes, read_checkpoint
+from mert_fairseq.checkpoints import check_is_mert, codebook_sizes, read_checkpoint
 from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
 from mert_fairseq.models.mert import MERTConfig, MERTModel
+from mert_fairseq.models.mert.size import check_size
 
 logging.getLogger("fairseq.models.hubert.hubert").setLevel(logging.WARNING)  # it logs all settings of every model it builds
 
@@ -53,7 +54,7 @@ def open_training_model(path: str) -> TrainingModel:
     state = read_checkpoint(path)
     cfg = state.get("cfg") or {}
     check_is_mert(path, state)
-    model = build_model(cfg["model"], codebook_sizes(state), path)
+    model = build_model(cfg["model"], codebook_sizes(state), path, held=sum(tensor.numel() for tensor in state["model"].values()))
     theirs, ours = ({name: tuple(tensor.shape) for name, tensor in weights.items()} for weights in (state["model"], model.state_dict()))
     wrong = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
     if wrong:
@@ -66,23 +67,13 @@ def open_training_model(path: str) -> TrainingModel:
     return TrainingModel(model.float().eval(), dtype, cfg, state)
 
 
-def check_is_mert(path: str, state: Dict[str, Any]) -> None:
-    """Refuses the checkpoint of another model, and says which."""
-    cfg = state.get("cfg") or {}
-    name = (cfg.get("model") or {}).get("_name") or getattr(state.get("args"), "arch", None)
-    if name == "mert" and not isinstance(cfg.get("model"), dict):
-        raise MertError(f"{path}: holds its settings in fairseq's older form (args); wanted is one with a 'cfg'")
-    if name != "mert":
-        hint = "; a plain HuBERT: it has no settings of MERT's" if name == "hubert" else ""
-        raise MertError(f"{path}: a checkpoint of the model {name!r}, wanted 'mert'{hint}")
-
-
-def build_model(settings: Dict[str, Any], sizes: Sequence[int], path: str) -> MERTModel:
+def build_model(settings: Dict[str, Any], sizes: Sequence[int], path: str, held: Optional[int] = None) -> MERTModel:
     """A model with random weights, of the settings found in `path`; settings that are unknown here are left out.
 
     Args:
         settings: plain values.
         sizes: V of each codebook.
+        held: numbers that the weights beside the settings hold; None: there are none.
     """
     switched = [name for name in NOT_BUILT if settings.get(name) is True]
     if switched:
@@ -95,8 +86,7 @@ def build_model(settings: Dict[str, Any], sizes: Sequence[int], path: str) -> ME
     try:
         merged = OmegaConf.merge(OmegaConf.structured(MERTConfig), known_settings(settings) | OWN)
         cfg = MERTConfig(**OmegaConf.to_container(merged, resolve=True))
-        if cfg.encoder_layers < 1:
-            raise ValueError(f"{cfg.encoder_layers} layers")
+        check_size(cfg, sizes, held)
         return MERTModel(cfg, SimpleNamespace(sample_rate=SAMPLE_RATE), list(sizes))
     except (OmegaConfBaseException, TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -17,6 +17,7 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.launch.cpu import prepare_cpu
 from mert_fairseq.launch.interruption import INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
+from mert_fairseq.launch.rendezvous import keep_to_this_machine, listening_at_one_address
 from mert_fairseq.setting_ranges import SEED, check_ranges
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,9 @@ def _settle(cfg, processes: Processes) -> None:
     with open_dict(cfg):
         settings.distributed_world_size, settings.distributed_rank = processes.world_size, processes.rank
         settings.distributed_init_method, settings.device_id = processes.init_method, processes.device
+        if processes.init_method is not None:
+            keep_to_this_machine(processes.init_method)
+            settings.distributed_init_method = listening_at_one_address(processes.init_method, os.environ)
         settings.distributed_no_spawn = processes.to_start == 0
         if processes.to_start:
             settings.distributed_num_procs = processes.to_start

@@ -7,7 +7,6 @@
     muq:MuQ-large-msd-iter/                                          MuQ, where its package is installed
 """
 
-import json
 import re
 from pathlib import Path
 from typing import List, Optional, Protocol
@@ -19,6 +18,7 @@ from torch import Tensor
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.encoder import Encoder, device_of, load_model
 from mert_fairseq.export.training_model import build_model
+from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.foreign_encoders import load_muq, load_transformers
 from mert_fairseq.probe.log_mel import LogMelEncoder
 
@@ -75,6 +75,11 @@ def open_encoder(spec: str, device: Optional[str] = None, precision: str = "floa
     return load_model(spec, device, precision)
 
 
+def is_trained(name: str) -> bool:
+    """Whether the encoder of that name was trained on anything."""
+    return name != LogMelEncoder.name and not name.startswith("random:")
+
+
 def short_name(spec: str) -> str:
     """For a folder of scores: of a checkpoint RUN/checkpoints/checkpoint_last.pt the run's name, of other checkpoints their own."""
     parts = [part for part in Path(spec).parts if part not in ("checkpoints", "/", ".", "..")]
@@ -99,7 +104,7 @@ def _random(spec: str, device: Optional[str]) -> Encoder:
 def _model_type(folder: Path) -> str:
     """Of a Hugging Face folder; "our hubert" for one that `mert export` made."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config = dict(parse_json((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise MertError(f"{folder / 'config.json'}: cannot be read ({error}); give a folder that transformers loads") from None
     return "our hubert" if "mert" in config else str(config.get("model_type"))

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import List, Optional
 
 import torch
@@ -58,10 +59,10 @@ def load_transformers(folder: Path, device: torch.device) -> ForeignEncoder:
     except ImportError as error:
         raise MertError(f"{folder}: transformers cannot be imported ({error}); {NEEDED}") from None
     try:
-        prepare = AutoFeatureExtractor.from_pretrained(folder)
+        prepare = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
         model = AutoModel.from_pretrained(folder, use_safetensors=_safetensors(folder), trust_remote_code=False)
         return ForeignEncoder(folder.name, model.float(), device, int(prepare.sampling_rate), bool(prepare.do_normalize))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError, UnpicklingError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MertError(f"{folder}: transformers does not make an audio encoder of it ({reason[0]})") from None
 

@@ -12,16 +12,17 @@ import torch
 from fairseq import checkpoint_utils
 from omegaconf import DictConfig, OmegaConf
 
-from mert_fairseq.checkpoints import DAMAGED, read_checkpoint
+from mert_fairseq.checkpoints import DAMAGED, check_is_mert, codebook_sizes, read_checkpoint
 from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.data.mert_dataset import MERTDataset
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE, num_conv_frames
-from mert_fairseq.models.mert import MERTModel
+from mert_fairseq.models.mert import MERTConfig, MERTModel
 from mert_fairseq.models.mert.masking import draw_span_mask
+from mert_fairseq.models.mert.size import check_size
 from mert_fairseq.tasks import MERTPretrainingTask
 
-SPLIT = "valid"
+SPLIT, TASK = "valid", "mert_pretraining"
 LISTENED_S = 60.0  # audio that codes are predicted of, seconds
 CHECKPOINTS = ("checkpoint_last.pt", "checkpoint_best.pt")
 
@@ -130,10 +131,15 @@ def _quiet() -> Iterator[None]:
 def _load(path: Path, config: DictConfig) -> Tuple[MERTModel, MERTPretrainingTask]:
     """Model and task of a checkpoint, with the folders where the run has them now."""
     state = read_checkpoint(str(path))  # memory-mapped: the optimiser's part of it is not read
+    check_is_mert(str(path), state)  # fairseq builds what a checkpoint names, and evaluates strings in the settings of other models
+    task_name = (state["cfg"].get("task") or {}).get("_name")
+    if task_name != TASK:
+        raise MertError(f"{path}: a checkpoint of the task {task_name!r}, wanted {TASK!r}")
     try:
         cfg = OmegaConf.create(state["cfg"])
+        _check_size(cfg.model, state)
         cfg.task.data, cfg.task.label_dir, cfg.model.compile = config.task.data, config.task.label_dir, False
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state={**state, "cfg": cfg})
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state={**state, "cfg": cfg, "args": None})
     except MertError:
         raise
     except DAMAGED as error:
@@ -142,6 +148,12 @@ def _load(path: Path, config: DictConfig) -> Tuple[MERTModel, MERTPretrainingTas
     if not isinstance(models[0], MERTModel):
         raise MertError(f"{path}: holds {type(models[0]).__name__}, a model of this package wanted")
     return models[0].float().eval(), task
+
+
+def _check_size(settings: DictConfig, state: Dict[str, Any]) -> None:
+    known = {name: value for name, value in settings.items() if name in MERTConfig.__dataclass_fields__}
+    cfg = OmegaConf.merge(OmegaConf.structured(MERTConfig), known)
+    check_size(cfg, codebook_sizes(state), sum(tensor.numel() for tensor in state["model"].values()))
 
 
 def _clips(dataset: MERTDataset, listened_s: float) -> Iterator[Dict[str, Any]]:

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.report.learning import LearningReport, learned
-from mert_fairseq.report.run_log import RunLog, read_run_config, read_run_log
+from mert_fairseq.report.run_log import UNREADABLE, RunLog, read_run_config, read_run_log
 
 #: Parts of fairseq's configuration that say nothing of this kind of run.
 IRRELEVANT = {"hydra", "job_logging_cfg", "_name", "bmuf", "bpe", "common_eval", "ema", "eval_lm", "generation", "interactive", "scoring"}
@@ -59,9 +57,8 @@ class Run:
         path = self.run_dir / ".hydra" / "overrides.yaml"
         try:
             return [str(override) for override in OmegaConf.load(path)] if path.is_file() else []
-        except (OmegaConfBaseException, YAMLError, TypeError, ValueError, RecursionError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise MertError(f"{path}: cannot be read ({reason}); give the run folder as it was written, or remove the file") from None
+        except UNREADABLE as error:
+            raise MertError(f"{path}: cannot be read ({type(error).__name__}); remove it, or give the folder as it was written") from None
 
     def most_frequent(self, codebook: int) -> Optional[float]:
         """Accuracy of always guessing the most frequent code: as validation counted it on its own frames, else of the whole store."""

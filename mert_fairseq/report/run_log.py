@@ -1,6 +1,6 @@
 """Reads what a training run left: its log, one JSON object per line (common.log_format=json), and the configuration Hydra saved."""
 
-import json
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +12,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 from mert_fairseq.tasks.alarm_line import Alarm, read_alarm
 from mert_fairseq.tasks.versions import read_versions
 
+#: What reading a damaged YAML file has been seen to raise.
+UNREADABLE = (OmegaConfBaseException, YAMLError, AttributeError, TypeError, ValueError, OSError, RecursionError)
 LOG_NAME = "hydra_train.log"  # fairseq-hydra-train's log file in the run folder
 Record = Dict[str, float]
 TIME = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
@@ -85,18 +88,21 @@ def read_run_log(run_dir: Path) -> RunLog:
 
 
 def _add_record(log: RunLog, record: Record) -> None:
+    update = record.get("valid_num_updates", record.get("num_updates", math.nan))
+    if not math.isfinite(update):
+        return
     if "valid_num_updates" in record:
-        log.valid[int(record["valid_num_updates"])] = _without_prefix(record, "valid_")
-    elif "num_updates" in record:
-        log.train[int(record["num_updates"])] = record
+        log.valid[int(update)] = _without_prefix(record, "valid_")
+    else:
+        log.train[int(update)] = record
 
 
 def _record_of(line: str) -> Record:
     """The JSON object at the end of a log line with its numbers as floats; {} if there is none."""
     start = line.find('{"')
     try:
-        fields = json.loads(line[start:]) if start >= 0 else {}
-    except json.JSONDecodeError:
+        fields = parse_json(line[start:]) if start >= 0 else {}
+    except ValueError:
         return {}
     numbers = {}
     for key, value in fields.items():
@@ -109,7 +115,10 @@ def _record_of(line: str) -> Record:
 
 def _time_of(line: str) -> Optional[datetime]:
     found = TIME.match(line)
-    return datetime.fromisoformat(found[1]) if found else None
+    try:
+        return datetime.fromisoformat(found[1]) if found else None
+    except ValueError:  # no such day
+        return None
 
 
 def _without_prefix(record: Record, prefix: str) -> Record:
@@ -127,7 +136,7 @@ def read_run_config(run_dir: Path) -> DictConfig:
         cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
         config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
         config.task.data = str(cwd / config.task.data)
-    except (OmegaConfBaseException, YAMLError, AttributeError, TypeError, ValueError, RecursionError, OSError) as error:
+    except UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MertError(f"{hydra_dir}: not the configuration of a training run ({reason}); give the run folder as it was written") from None
     return config

@@ -10,6 +10,8 @@ from typing import Dict, Optional
 
 import torch
 
+from mert_fairseq.json_text import parse_json
+
 DISTRIBUTIONS = {"mert_fairseq": "mert-fairseq", "fairseq": "fairseq-fixed", "hydra": "hydra-core", "numpy": "numpy"}
 MARK = "versions {"
 
@@ -25,8 +27,8 @@ def read_versions(line: str) -> Optional[Dict[str, str]]:
     """What a line of the log says of versions; None if nothing."""
     _, mark, rest = line.partition(MARK)
     try:
-        found = json.loads(f"{{{rest}") if mark else None
-    except json.JSONDecodeError:
+        found = parse_json(f"{{{rest}") if mark else None
+    except ValueError:
         return None
     return None if found is None else {str(key): str(value) for key, value in found.items()}
 

@@ -6,8 +6,8 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.manifest import Manifest
-from mert_fairseq.data.plain_array import load_array
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import frame_span
 
@@ -24,13 +24,13 @@ def open_codes(path: Path) -> np.ndarray:
     """A .npy file of whole numbers, memory-mapped. Raises MertError for one that is missing, damaged, pickled or of other numbers."""
     mend = "save plain arrays of whole numbers (numpy.save), or text"
     try:
-        array = load_array(path, mmap_mode="r")
+        array = map_array(path)
     except FileNotFoundError:
         raise MertError(f"{path}: no such file of codes") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError) as error:
         raise MertError(f"{path}: not a plain array, or damaged ({error}); pickled objects are not read; {mend}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        raise MertError(f"{path}: holds {getattr(array, 'dtype', 'several arrays')}, whole numbers allowed; {mend}")
+    if array.dtype.kind not in "iu":
+        raise MertError(f"{path}: holds {array.dtype}, whole numbers allowed; {mend}")
     return array
 
 

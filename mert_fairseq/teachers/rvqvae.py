@@ -11,7 +11,9 @@ Encoder and decoder are EnCodec's (Defossez et al. 2022, section 3.1; package `e
 import hashlib
 import logging
 import pickle
+import struct
 import warnings
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
@@ -20,6 +22,7 @@ import torch
 from encodec.modules import SEANetDecoder, SEANetEncoder
 from torch import Tensor, nn
 
+from mert_fairseq.checkpoint_limits import check_archive
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.causal_convolutions import quicken
 from mert_fairseq.teachers.residual_kmeans import residual_codes
@@ -33,14 +36,18 @@ from mert_fairseq.teachers.teacher_folder import (
     sha256_of,
     write_teacher,
 )
-from mert_fairseq.zip_sums import DAMAGED, check_sums
 
 logger = logging.getLogger(__name__)
+
+#: What torch's loader has been seen to raise on damaged files, besides its own refusals.
+DAMAGED = (RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError, AssertionError, OverflowError, MemoryError)
+DAMAGED += (struct.error, zipfile.BadZipFile)
 
 FORMAT = "mert-rvqvae"
 PUBLISHED_FILE, PUBLISHED_SHA256 = "encodec_24khz-d7cc33bc.th", "d7cc33bc"  # torch hub: a prefix of the file's sha256
 CODEBOOKS_OF_BANDWIDTH = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}  # kbps -> K: 75 frames/s * 10 bits per code
 FIT_COMMAND = FIT_COMMANDS[FORMAT]
+MAX_LSTM = 16  # layers
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,11 @@ def load_teacher(folder: Union[str, Path, None] = None, bandwidth: Optional[floa
 def _load_fitted(folder: Path) -> RVQVAE:
     config = read_config(folder, (FORMAT,), RVQVAESettings.__dataclass_fields__)
     state = read_weights(folder, config)
-    model = RVQVAE(RVQVAESettings(**config["settings"]))
+    settings = RVQVAESettings(**config["settings"])
+    held, entries = sum(tensor.numel() for tensor in state.values()), settings.num_codebooks * settings.codebook_size
+    if max(settings.n_filters**2, settings.dimension * entries) > held or settings.lstm > MAX_LSTM:
+        raise MertError(f"{folder / CONFIG_FILE}: its settings ask for a larger teacher than {WEIGHTS_FILE} holds; fit anew: {FIT_COMMAND}")
+    model = RVQVAE(settings)
     _load_state(model, state, folder / WEIGHTS_FILE)
     model.report, model._weights_hash = config.get("report", {}), config["sha256"]
     return model.eval()
@@ -142,9 +153,10 @@ def _load_published(path: Path, bandwidth: float) -> RVQVAE:
         raise MertError(f"bandwidth {bandwidth} kbps; EnCodec at 24 kHz has {', '.join(map(str, CODEBOOKS_OF_BANDWIDTH))}")
     num_codebooks, found = CODEBOOKS_OF_BANDWIDTH[bandwidth], sha256_of(path)
     if not found.startswith(PUBLISHED_SHA256):
-        logger.warning("%s has sha256 %s, the published file %s...: not the published weights", path, found[:12], PUBLISHED_SHA256)
+        logger.warning(f"{path} has sha256 {found[:12]}, the published file {PUBLISHED_SHA256}...: not the published weights")
     try:
-        check_sums(str(path))
+        if zipfile.is_zipfile(path):
+            check_archive(str(path))
         state = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
         codebooks = [state[f"quantizer.vq.layers.{k}._codebook.embed"] for k in range(num_codebooks)]
         state = {name: value for name, value in state.items() if name.startswith(("encoder.", "decoder."))}

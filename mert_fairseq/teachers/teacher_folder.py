@@ -8,8 +8,7 @@ Writer beside reader; `format` names the kind of teacher, `settings` fix its sha
 
 import hashlib
 import json
-import os
-import shutil
+import math
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, Union
@@ -18,11 +17,14 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_hash import is_unchanged, with_hash
+from mert_fairseq.json_text import parse_json
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION = 1
+MAX_SETTING = 1 << 20  # a whole number in settings; n_fft is 4096
 FIT_COMMANDS = {  # of each format
     "mert-rvqvae": "mert teacher fit rvqvae MANIFEST_DIR OUT",
     "mert-kmeans": "mert teacher fit kmeans MANIFEST_DIR OUT",
@@ -57,40 +59,28 @@ def check_free(folder: Union[str, Path]) -> Path:
 def write_teacher(
     folder: Union[str, Path], format_name: str, weights: bytes, settings: Dict[str, Any], report: Dict[str, Any]
 ) -> str:
-    """Writes the two files into a new folder beside `folder` and renames it: a folder that is there is complete. Returns the hash."""
+    """Writes the two files; a folder that is there is complete. Returns the hash."""
     folder = check_free(folder)
     digest = hashlib.sha256(weights).hexdigest()
     config = dict(format=format_name, version=VERSION, sha256=digest, settings=settings, report=report)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with written_whole(folder) as part:
+            part.mkdir()
+            (part / WEIGHTS_FILE).write_bytes(weights)
+            (part / CONFIG_FILE).write_text(json.dumps(with_hash(config), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
-    replaced = written.with_name(written.name + ".replaced")
-    try:
-        written.chmod(0o755)  # mkdtemp's 0700 would hide the teacher from the other users of a cluster
-        (written / WEIGHTS_FILE).write_bytes(weights)
-        (written / CONFIG_FILE).write_text(json.dumps(with_hash(config), indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            os.replace(folder, replaced)
-        os.replace(written, folder)
-    except OSError as error:
-        raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
-    finally:
-        if replaced.exists() and not folder.exists():
-            os.replace(replaced, folder)  # the new one could not be put in place: keep the old
-        shutil.rmtree(written, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
     return digest
 
 
 def read_config(folder: Path, formats: Tuple[str, ...], settings_keys: Mapping[str, Any]) -> Dict[str, Any]:
-    """The JSON of a teacher of one of `formats`, with exactly the settings named."""
+    """The JSON of a teacher of one of `formats`, with exactly the settings named, which are fields of a dataclass."""
     path, fit = folder / CONFIG_FILE, FIT_COMMANDS[formats[0]]
     if not path.is_file():
         raise MertError(f"no teacher in {folder} (looked for {CONFIG_FILE} and {WEIGHTS_FILE}); fit one: {fit}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
         found = config["format"], config["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise MertError(f"{path} is not the {CONFIG_FILE} of a teacher ({error!r}); fit one: {fit}") from error
@@ -100,9 +90,21 @@ def read_config(folder: Path, formats: Tuple[str, ...], settings_keys: Mapping[s
     known = set(settings_keys)
     if not isinstance(config.get("settings"), dict) or set(config["settings"]) != known or "sha256" not in config:
         raise MertError(f"{path} lacks sha256 or has other settings than {', '.join(sorted(known))}; fit anew: {fit}")
+    values = config["settings"]
+    wrong = [name for name, wanted in settings_keys.items() if not _is_of(values[name], wanted.type)]
+    if wrong:
+        kind = settings_keys[wrong[0]].type.__name__
+        raise MertError(f"{path}: setting {wrong[0]}={str(values[wrong[0]])[:40]!r}; a finite {kind} needed: fit anew: {fit}")
     if not is_unchanged(config):
         raise MertError(f"{path} was changed since it was written (its sha256 differs); copy the folder again or fit anew: {fit}")
     return config
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    """Whether a value of a JSON file can be a setting of that type."""
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind and (kind is not int or abs(value) < MAX_SETTING)
 
 
 def read_weights(folder: Path, config: Dict[str, Any]) -> Dict[str, Tensor]:

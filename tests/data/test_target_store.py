@@ -173,6 +173,7 @@ def test_rows_of_another_shape_are_not_written(corpus, manifest, array):
 def test_a_failure_leaves_what_was_there(corpus, manifest):
     folder = corpus.store(manifest)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(before) == 2
 
     def rows():
         yield corpus.codes(1, 320)

@@ -138,6 +138,15 @@ def test_faults_of_a_folder_are_named(exported, published_folder, tmp_path, caps
     assert "config.json: missing" in said(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("name", ["hidden_act", "feat_extract_norm", "conv_dim", "layer_norm_eps", "num_hidden_layers"])
+def test_a_setting_that_is_missing_is_named(published_folder, tmp_path, name, capsys):
+    config = json.loads((published_folder / "config.json").read_text())
+    del config[name]
+    (published_folder / "config.json").write_text(json.dumps(config))
+    assert main(["import", str(published_folder), str(tmp_path / "in.pt")]) == 1
+    assert capsys.readouterr().err == f"mert: {published_folder}: its config.json has no '{name}'\n"
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "heads.safetensors", "config.json"])
 def test_truncated_files_of_a_folder_are_named(exported, tmp_path, name, capsys):
     for path in exported.iterdir():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for shared in (HERE, *(HERE.parent / name for name in ("integration", "export", "report", "probe"))):
+for shared in (HERE, *(HERE.parent / name for name in ("integration", "export", "report", "probe", "fuzz"))):
     sys.path.insert(0, str(shared))
 
 from outcomes import LEAST, OUTCOMES, Faults, read_counts, table  # noqa: E402

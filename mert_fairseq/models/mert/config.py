@@ -1,6 +1,7 @@
 """Settings of the model; the defaults are the published 95M configuration (MERT_RVQ-VAE_CQT_95M.yaml)."""
 
 import ast
+import math
 import operator
 from dataclasses import dataclass, field
 from typing import Any, List, Sequence, Tuple, Union
@@ -107,6 +108,7 @@ def check_settings(cfg: MERTConfig) -> None:
 
 
 _OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul}
+MAX_CONV_LAYERS = 100  # the published stack has seven; a few characters could ask for a billion
 
 
 def conv_layers_of(spec: Union[str, Sequence[Sequence[int]]]) -> List[Tuple[int, int, int]]:
@@ -133,5 +135,9 @@ def _is_size(number: Any) -> bool:
 def _literal(node: ast.expr):
     """Value of an expression of lists, tuples, integers, + and *; anything else is refused."""
     if isinstance(node, ast.BinOp):
-        return _OPERATORS[type(node.op)](_literal(node.left), _literal(node.right))
+        operate, left, right = _OPERATORS[type(node.op)], _literal(node.left), _literal(node.right)
+        if operate is operator.mul and not (isinstance(left, int) and isinstance(right, int)):
+            if math.prod(side if isinstance(side, int) else len(side) for side in (left, right)) > MAX_CONV_LAYERS:
+                raise ValueError(f"more than {MAX_CONV_LAYERS} layers")
+        return operate(left, right)
     return ast.literal_eval(node)

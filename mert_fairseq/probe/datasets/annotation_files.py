@@ -2,11 +2,11 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple, TypeVar
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_text import parse_json
 
 Found = TypeVar("Found")
 
@@ -56,7 +56,7 @@ def json_of(path: Path, mend: str) -> Dict:
     """The object in a JSON file."""
     text = text_of(path, mend)
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError as error:
         raise MertError(f"{path}: not JSON ({error}); {mend}") from None
     if not isinstance(found, dict):
