@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from omegaconf import open_dict
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.cpu import prepare_cpu
-from mert_fairseq.launch.interruption import INTERRUPTED, SIGNALS, interruption
+from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ def _launch(cfg, main: Callable, options: dict) -> None:
 
 def run(main: Callable, cfg, **options: Any) -> None:
     """What each process does: listens for signals, and trains."""
-    interruption.listen()
+    parent = multiprocessing.parent_process()
+    interruption.listen(starter=None if cfg.distributed_training.distributed_no_spawn or parent is None else parent.pid)
     # A process that was spawned would spawn its loader processes too, which takes seconds an epoch and copies the targets.
     torch.multiprocessing.set_start_method("fork", force=True)
     if _num_gpus(cfg) == 0:
@@ -108,27 +110,34 @@ def _settle(cfg, processes: Processes) -> None:
 def _start(cfg, train: Callable, processes: Processes, options: dict) -> None:
     """Starts processes, passes signals on to them, and ends as they do."""
     cfg.distributed_training.distributed_rank = None  # each finds its own
+    # What they inherit until they listen; SIGTERM ends one that waits for others in vain.
+    unheard = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2, CTRL_C))
     started = torch.multiprocessing.spawn(
         distributed_utils.distributed_main, (train, cfg, {**options, "start_rank": processes.rank}), processes.to_start, join=False
     )
+
+    def send(number: int, frame: Any = None) -> None:
+        for process in started.processes:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
     for number in SIGNALS:
-        signal.signal(number, lambda number, frame: [_send(process, number) for process in started.processes])
+        signal.signal(number, send)
+    interruption.save_on_ctrl_c(tell=lambda: send(signal.SIGUSR2))
+    signal.pthread_sigmask(signal.SIG_SETMASK, unheard)
     try:
         while not started.join():
             pass
     except torch.multiprocessing.ProcessExitedException as error:
-        if error.exit_code == INTERRUPTED:
-            interruption.end()
-            sys.exit(INTERRUPTED)
-        raise
+        if error.exit_code != INTERRUPTED:
+            raise
+        if interruption.received == CTRL_C:
+            interruption.hand_on()
+        interruption.end()
+        sys.exit(INTERRUPTED)
     except torch.multiprocessing.ProcessRaisedException as error:
         last = str(error).strip().rsplit("\n", 1)[-1]
         name, _, message = last.partition(": ")
         if name == f"{MertError.__module__}.{MertError.__qualname__}":
             raise MertError(message) from None
         raise
-
-
-def _send(process, number: int) -> None:
-    if process.is_alive():
-        os.kill(process.pid, number)
