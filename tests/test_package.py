@@ -11,7 +11,7 @@ import mert_fairseq
 
 ROOT = Path(mert_fairseq.__file__).parent
 BASE = {"errors", "class_ids", "frames", "weight_norm"}
-BELOW = BASE | {"data", "teachers", "tasks", "models", "criterions", "host", "checkpoints", "launch"}
+BELOW = BASE | {"data", "folder_lock", "teachers", "tasks", "models", "criterions", "host", "checkpoints", "launch"}
 
 #: What each part of the package may import of the others; the first name that fits is taken. A part may import itself.
 ALLOWED = {
@@ -21,10 +21,12 @@ ALLOWED = {
     "weight_norm": set(),
     "checkpoints": {"class_ids", "errors"},
     "allocator": set(),
-    "launch": {"errors"},
-    "resume": {"checkpoints", "errors"},
-    "host": {"allocator", "checkpoints", "errors", "launch", "resume", "tasks.nonfinite"},
-    "data": BASE,
+    "folder_lock": {"errors"},
+    "checkpoint_files": {"errors"},
+    "launch": {"checkpoint_files", "errors", "folder_lock"},
+    "resume": {"checkpoint_files", "checkpoints", "errors"},
+    "host": {"allocator", "checkpoint_files", "checkpoints", "errors", "launch", "resume", "tasks.nonfinite"},
+    "data": BASE | {"folder_lock"},
     "teachers.cqt": BASE,
     "teachers": BASE | {"data"},
     "models": BASE | {"teachers.cqt"},

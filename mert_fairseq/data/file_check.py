@@ -11,6 +11,7 @@ import soundfile
 
 from mert_fairseq.data.audio import audio_info, read_audio
 from mert_fairseq.data.native_audio import AudioError, open_audio
+from mert_fairseq.data.part_files import part_path
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 
@@ -138,7 +139,7 @@ def _as_pcm_16(source: Path, num_samples: int) -> Tuple[np.ndarray, int]:
 
 def _write_copy(target: Path, wave: np.ndarray, comment: str) -> None:
     """Write int16 [S] as FLAC under a temporary name and rename it; raises MertError where that fails."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = part_path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as sound:

@@ -25,6 +25,7 @@ from typing import Dict, Iterable, Optional, Tuple, Union
 import numpy as np
 
 from mert_fairseq.data.manifest_rows import Rows, parse_rows
+from mert_fairseq.data.part_files import part_path
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 
@@ -81,7 +82,7 @@ def write_manifest(path: Union[str, Path], root: Union[str, Path], rows: Iterabl
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_path(path)
     try:
         with open(temporary, "wb") as handle:
             handle.write(os.fsencode(os.path.abspath(root)) + b"\n")

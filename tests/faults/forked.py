@@ -5,6 +5,7 @@ Run as a program it is that interpreter: it takes one JSON object a line and ans
 
 import atexit
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ import traceback
 from pathlib import Path
 from typing import Optional
 
-END_S = 240  # a command that takes longer hangs
+END_S = 150  # a command that takes longer hangs
+STARTED = set()
 
 
 class Started:
@@ -72,7 +74,9 @@ class Interpreter:
 
     def __init__(self, folder: Path):
         self._folder, self._count = folder, 0
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        tested = importlib.util.find_spec("mert_fairseq").submodule_search_locations[0]
+        path = os.pathsep.join([str(Path(tested).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}  # it and what it spawns import what is tested
         self._program = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
         )
@@ -142,6 +146,7 @@ def _fork(**asked) -> int:
     if process:
         with contextlib.suppress(PermissionError, ProcessLookupError):  # it has done so itself, or ended
             os.setpgid(process, process)
+        STARTED.add(process)
         return process
     code = 1
     try:
@@ -160,6 +165,7 @@ def _fork(**asked) -> int:
 
 def _code_of(process: int) -> Optional[int]:
     found, status = os.waitpid(process, os.WNOHANG)
+    STARTED.discard(found)
     return os.waitstatus_to_exitcode(status) if found else None
 
 
@@ -176,4 +182,8 @@ if __name__ == "__main__":
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        print(json.dumps(_code_of(asked["code_of"]) if "code_of" in asked else _fork(**asked)), file=answers, flush=True)
+        answer = _code_of(asked["code_of"]) if "code_of" in asked else _fork(**asked)
+        print(json.dumps(answer), file=answers, flush=True)
+    for process in STARTED:  # what failed tests left
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
