@@ -1,11 +1,12 @@
 """`mert export`: a training checkpoint as a folder for Hugging Face's transformers."""
 
 import argparse
+import glob
 import shutil
 from pathlib import Path
 from typing import Optional
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import part_path, remove_abandoned
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.compare import TOLERANCE, largest_difference
 from mert_fairseq.export.hf_folder import write_folder
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise MertError(f"{args.out}: the folder that you are in; give one to make")
     opened = open_training_model(args.checkpoint)
     part = part_path(out)
+    remove_abandoned(out.parent, f".{glob.escape(out.name)}.*.part")
     try:
         difference = _write(part, opened, _run_dir(Path(args.checkpoint)), args.onnx)
         part.replace(out)

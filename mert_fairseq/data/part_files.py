@@ -1,6 +1,7 @@
-"""Temporary files beside what they will become: one name per writer, and the removal of those whose writer was killed."""
+"""Temporary files and folders beside what they will become: one name per writer, and the removal of those whose writer was killed."""
 
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ def part_path(path: Path) -> Path:
 
 
 def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
-    """Deletes the part files that killed writers left: at once if they ran on this machine, else after a day.
+    """Deletes the part files and folders that killed writers left: at once if they ran on this machine, else after a day.
 
     Args:
         pattern: of their names; "**/.*.part" finds them in all folders below.
@@ -27,7 +28,11 @@ def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
             gone = not _runs(int(process)) if here else time.time() - part.stat().st_mtime > ABANDONED_S
         except FileNotFoundError:  # its writer has just finished
             continue
-        if gone:
+        if not gone:
+            continue
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
             part.unlink(missing_ok=True)
 
 

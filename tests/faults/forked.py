@@ -176,6 +176,9 @@ if __name__ == "__main__":
     import mert_fairseq  # noqa: F401
     from mert_fairseq.cli.main import main as mert_main
 
+    with contextlib.suppress(ImportError):  # an extra
+        from transformers import AutoModel, HubertModel  # noqa: F401  `mert export` takes seconds to import them
+
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
