@@ -71,8 +71,8 @@ def part_of(path: str) -> Iterator[str]:
             os.fsync(written.fileno())
         os.replace(part, path)
     except (OSError, RuntimeError) as error:
-        reason = error if isinstance(error, OSError) else error.__context__  # torch's own error hides the system's
-        if not isinstance(reason, OSError):
+        reason = error if isinstance(error, OSError) else error.__context__  # torch's own hides the system's
+        if getattr(reason, "errno", None) is None:
             raise
         raise MertError(f"{path}: cannot be written ({reason.strerror}); {GO_ON}") from None
     finally:

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple
@@ -42,14 +43,24 @@ def hear_frames(
         MertError: a file cannot be read, or the disk has no room for what is missing.
     """
     folder = frames_folder(cache, encoder)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder, ".*.part")
     segments = [_segment(item) for item in items]
     paths = [folder / f"{hashlib.sha256(window_key(segment, root).encode()).hexdigest()[:32]}.npy" for segment in segments]
     missing = [(path, segment) for path, segment in dict(zip(paths, segments)).items() if not path.exists()]
-    check_room(encoder, [segment for _, segment in missing], folder)
-    _compute(encoder, missing, batch, progress)
+    if missing:
+        _hear(encoder, missing, folder, batch, progress)
     return [np.load(path, mmap_mode="r").transpose(1, 0, 2) for path in paths]
+
+
+def _hear(encoder: ProbedEncoder, missing: List[Tuple[Path, AudioSegment]], folder: Path, batch: int, progress) -> None:
+    """Raises MertError where the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder, ".*.part")
+        check_room(encoder, [segment for _, segment in missing], folder)
+        _compute(encoder, missing, batch, progress)
+    except OSError as error:
+        mend = "make room, and the same command goes on; or give another --cache"
+        raise MertError(f"{folder}: cannot be written ({error.strerror}); {mend}") from None
 
 
 def frames_hash(items: Sequence[Item], root: Path) -> str:
@@ -85,7 +96,16 @@ def _segment(item: Item) -> AudioSegment:
 
 def _compute(encoder: ProbedEncoder, missing: List[Tuple[Path, AudioSegment]], batch: int, progress) -> None:
     def allocate(index: int, shape: Tuple[int, ...]) -> np.ndarray:
-        return np.lib.format.open_memmap(part_path(missing[index][0]), "w+", np.float16, shape)
+        """On disk, its space taken at once: one that others fill would end the process with a bus error."""
+        part = part_path(missing[index][0])
+        array = np.lib.format.open_memmap(part, "w+", np.float16, shape)
+        try:
+            with open(part, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        return array
 
     settings = FeatureSettings(pool="frames", window_s=WINDOW_S, batch=batch)
     found = extract_all(encoder, (segment for _, segment in missing), settings, allocate)

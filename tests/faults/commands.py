@@ -34,40 +34,38 @@ class Command:
 def make(name: str, data: Path) -> Command:
     """A command on the inputs below `data`."""
     manifests, music, checkpoint = data / "manifests", data / "music", data / "trained" / "checkpoint_last.pt"
-    probe = ["--model", "logmel", "--layers", "0", "--rates", "0.001", "0.002", "0.003", "--any-counts"]
+    scan = ["--valid-percent", 40, "--min-seconds", 0.5, "--workers", 2]
+    shards = ["--nshard", 4, "--threads", 1]
     argvs: Dict[str, Callable[[Path], List[object]]] = {
-        "mert manifest": lambda out: [
-            "manifest", music, out / "manifest", "--convert", out / "audio", "--valid-percent", 40, "--min-seconds", 0.5, "--workers", 2,
-        ],
-        "mert labels encodec": lambda out: ["labels", "encodec", manifests, out, "--weights", data / "teacher", "--nshard", 4, "--threads", 1],
-        "mert labels cqt": lambda out: ["labels", "cqt", manifests, out, "--nshard", 4, "--dtype", "uint8", "--threads", 1],
+        "mert manifest": lambda out: ["manifest", music, out / "manifest", "--convert", out / "audio", *scan],
+        "mert labels encodec": lambda out: ["labels", "encodec", manifests, out, "--weights", data / "teacher", *shards],
+        "mert labels cqt": lambda out: ["labels", "cqt", manifests, out, "--dtype", "uint8", *shards],
         "mert export": lambda out: ["export", checkpoint, out / "hugging_face"],
         "mert features": lambda out: ["features", checkpoint, music, "--out", out / "features", "--pool", "frames", "--device", "cpu"],
-        "mert probe": lambda out: [
-            "probe", "GTZAN", *probe, "--seeds", 1, 2, "--data", data / "GTZAN", "--out", out / "scores", "--cache", out / "cache", "--device", "cpu",
-        ],
-        "mert probe of beats": lambda out: [
-            "probe", "GTZANBT", *probe, "--seeds", 1, "--data", data / "GTZANBT", "--out", out / "scores", "--cache", out / "cache", "--device", "cpu",
-        ],
-    }  # fmt: skip
+        "mert probe": lambda out: [*_probe("GTZAN", data, out), "--rates", 0.001, 0.002, 0.003, "--seeds", 1, 2],
+        "mert probe of beats": lambda out: [*_probe("GTZANBT", data, out), "--rates", 0.003, "--seeds", 1],
+    }
     return Command(name, lambda out: ["mert", *argvs[name](out)])
+
+
+def _probe(task: str, data: Path, out: Path) -> List[object]:
+    places = ["--data", data / task, "--out", out / "scores", "--cache", out / "cache"]
+    return ["probe", task, "--model", "logmel", "--layers", "0", "--any-counts", "--device", "cpu", *places]
 
 
 def write_inputs(data: Path) -> Path:
     """Music, manifests, teacher, checkpoint, and two datasets in their layouts."""
     (data / "music" / "album").mkdir(parents=True)
-    rows: Dict[str, list] = {"train": [], "valid": []}
+    rows = []
     for number in range(16):
         rate, seconds = (24_000, 44_100)[number % 2], 1 + 0.11 * number
-        time_s = np.arange(int(seconds * rate)) / rate
-        wave = 0.2 * np.sin(2 * np.pi * 110 * 2 ** (number / 5) * time_s) + 0.02 * np.random.default_rng(number).standard_normal(len(time_s))
+        time_s, noise = np.arange(int(seconds * rate)) / rate, np.random.default_rng(number)
+        wave = 0.2 * np.sin(2 * np.pi * 110 * 2 ** (number / 5) * time_s) + 0.02 * noise.standard_normal(len(time_s))
         name = f"{'album/' * (number % 3 == 0)}{number:02}.{('wav', 'flac')[number % 2]}"
         soundfile.write(data / "music" / name, wave, rate)
-        if rate == 24_000:
-            rows["valid" if number % 8 == 0 else "train"].append((name, len(wave)))
-    rows["valid"] += rows["train"][:2]
-    for split, listed in rows.items():
-        write_manifest(data / "manifests" / f"{split}.tsv", data / "music", listed)
+        rows += [(name, len(wave))] * (rate == 24_000)
+    write_manifest(data / "manifests" / "train.tsv", data / "music", rows)
+    write_manifest(data / "manifests" / "valid.tsv", data / "music", rows[-4:])
     torch.manual_seed(0)
     RVQVAE(RVQVAESettings(n_filters=2, dimension=4, num_codebooks=2, codebook_size=8)).save(data / "teacher")
     write_checkpoint(data / "trained" / "checkpoint_last.pt")

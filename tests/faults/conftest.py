@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 for shared in (HERE, HERE.parent / "integration"):
     sys.path.insert(0, str(shared))
 
+import commands  # noqa: E402
 import training_runs  # noqa: E402
 from forked import Interpreter  # noqa: E402
 from outcomes import LEAST, OUTCOMES, Faults, read_counts, table  # noqa: E402
@@ -41,6 +42,12 @@ def interpreter(tmp_path_factory):
     """Starts `mert` and `fairseq-hydra-train` within milliseconds."""
     with Interpreter(tmp_path_factory.mktemp("terminals")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Inputs of all commands of `commands`."""
+    return commands.write_inputs(tmp_path_factory.mktemp("inputs") / "data")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""SIGKILL of training, at random moments and while a checkpoint is written: every number logged and every weight is the undisturbed run's."""
+"""SIGKILL of training, at random moments and while a checkpoint is written: numbers and weights are the undisturbed run's."""
 
 import random
 import signal

@@ -1,6 +1,5 @@
 """Two commands started in one folder at once: the second refuses, waits or shares the work, and nothing is mixed."""
 
-import errno
 import signal
 
 import numpy as np
@@ -9,7 +8,6 @@ import small_training
 import soundfile
 from forked import group_of
 
-from mert_fairseq import folder_lock
 from mert_fairseq.frames import SAMPLE_RATE
 
 #: What holds a command up until the file GO is there.
@@ -93,13 +91,3 @@ def test_a_second_manifest_refuses(faults, interpreter, music, tmp_path):
     go.touch()
     assert first.code() == 0, first.text
     assert interpreter.run(*command).code() == 0
-
-
-def test_a_lock_of_a_file_system_without_locks_is_done_without(tmp_path, monkeypatch, caplog):
-    def unsupported(file, flags):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(folder_lock.fcntl, "lockf", unsupported)
-    with folder_lock.sole_use(tmp_path / "folder", "wait"):
-        pass
-    assert "its file system has no locks (No locks available)" in caplog.text
