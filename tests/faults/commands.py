@@ -82,6 +82,8 @@ def outputs(out: Path) -> Dict[str, bytes]:
 
 def _comparable(path: Path) -> bytes:
     data = path.read_bytes()
+    if path.name == "sources.jsonl":  # in the order in which features were made
+        return b"\n".join(sorted(data.splitlines()))
     if path.suffix != ".json" or b'"seconds"' not in data:
         return data
     return json.dumps(_without_seconds(json.loads(data)), sort_keys=True).encode()

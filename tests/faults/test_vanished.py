@@ -20,7 +20,7 @@ soundfile.SoundFile.__init__ = hiding
 def victim(data, name):
     """An audio file that the command reads."""
     if "probe" in name:
-        return sorted(path for path in (data / ("GTZANBT" if "beats" in name else "GTZAN")).rglob("*.wav"))[5]
+        return sorted(path for path in (data / ("GTZANBT" if "beats" in name else "GTZAN")).rglob("*.wav"))[1]
     return data / "music" / "10.wav"
 
 
