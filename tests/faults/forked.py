@@ -34,7 +34,7 @@ class Started:
 
     @property
     def text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def code(self, wait: bool = True) -> Optional[int]:
         """Exit code, -N for one killed by signal N; None while it runs and is not waited for."""

@@ -76,3 +76,13 @@ def test_under_training(faults, interpreter, training_corpus, tmp_path, small_di
 
         faults.record("full disk: training", outcome_of(started, whole), f"code {started.code()}\n{started.text[-3000:]}")
         subprocess.run(["umount", str(run_dir.parent)], check=True)
+
+
+def test_under_frames_where_others_take_the_room_meanwhile(faults, interpreter, data, tmp_path, small_disk):
+    """Writing to an array on disk that has no room ends a process with a bus error."""
+    command = make("mert probe of beats", data)
+    out = small_disk(100_000) / "out"
+    before = "from mert_fairseq.probe import frame_features\nframe_features.check_room = lambda *given: None"
+    started = interpreter.run(*command.argv(out), before=before)
+    faults.record("full disk: frames of probes", outcome_of(started, lambda: True), f"code {started.code()}\n{started.text[-3000:]}")
+    assert not list(out.rglob("*.npy"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import small_training
 import soundfile
+from commands import make, outputs
 from forked import group_of
 
 from mert_fairseq.frames import SAMPLE_RATE
@@ -91,3 +92,54 @@ def test_a_second_manifest_refuses(faults, interpreter, music, tmp_path):
     go.touch()
     assert first.code() == 0, first.text
     assert interpreter.run(*command).code() == 0
+
+
+@pytest.mark.parametrize("name", ["mert labels encodec", "mert labels cqt", "mert export", "mert features", "mert probe"])
+def test_two_of_a_command_share_the_work_or_one_refuses(faults, interpreter, data, tmp_path, name):
+    """What is left is what one leaves."""
+    command = make(name, data)
+    assert interpreter.run(*command.argv(tmp_path / "clean")).code() == 0
+    clean = outputs(tmp_path / "clean")
+    for number in range(faults.times(1, 5)):
+        out = tmp_path / str(number)
+        both = [interpreter.start(*command.argv(out)) for _ in range(2)]
+        codes = [started.code() for started in both]
+        text = "".join(started.text for started in both)
+        refused = sorted(codes) == [0, 1] and "mert: " in text
+        outcome = "survived" if codes == [0, 0] else "refused" if refused else "silent"
+        unlike = [path for path, content in outputs(out).items() if _once(path, content) != _once(path, clean.get(path, b""))]
+        missing = clean.keys() - outputs(out).keys()
+        outcome = "traceback" if "Traceback" in text else "lost" if unlike or missing else outcome
+        faults.record(f"two at once: {name}", outcome, f"{codes} {unlike} {missing}\n{text[-3000:]}")
+
+
+def _once(path, content):
+    """What two of `mert features` have each noted counts once."""
+    return b"\n".join(sorted(set(content.splitlines()))) if path.endswith("sources.jsonl") else content
+
+
+#: Python that builds a handful of toy clips, saying when it has begun.
+TOY = """
+import sys
+from pathlib import Path
+from mert_fairseq.cli import main
+from mert_fairseq.probe.toy import corpus
+corpus.CLIPS.update(train=2, valid=2, test=2)
+corpus.build(Path({folder!r}))
+sys.exit(0)
+"""
+
+
+def test_two_toy_probes_do_not_write_clips_that_the_other_reads(faults, interpreter, tmp_path):
+    toy = TOY.format(folder=str(tmp_path / "clips"))
+    write = "write = corpus.soundfile.write\ncorpus.soundfile.write = lambda *given: (write(*given), hold())\n"
+    held = toy.replace("corpus.build", HOLD.format(go=str(tmp_path / "go")) + write + "corpus.build")
+    first = interpreter.start("mert", before=held)
+    first.until(lambda: list(tmp_path.glob("clips/*/*.flac")), "clip")
+    second = interpreter.start("mert", before=toy)
+    second.until(lambda: "waiting for it" in second.text, "wait")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("clips/*/*.flac")}
+    (tmp_path / "go").touch()
+    assert first.code() == second.code() == 0, second.text
+    same = all(path.stat().st_mtime_ns == written for path, written in before.items())
+    faults.record("two at once: mert probe toy", "survived" if same else "lost", second.text)
