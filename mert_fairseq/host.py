@@ -50,11 +50,23 @@ def _name_wrong_keys(merge):
             return merge(dc, cfg, remove_missing)
         except OmegaConfBaseException as error:
             reason = str(error).splitlines()[0]
+            key = str(error.full_key or error.key or _wrong_key(dc, cfg))
+            reason += f" ({key})" if key not in reason else ""
             if isinstance(error, ConfigKeyError):
                 reason += f"; allowed: {', '.join(sorted(key for key in dc.__dataclass_fields__ if key != '_name'))}"
             raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from None  # Hydra would print the cause too
 
     return merge_with_parent
+
+
+def _wrong_key(dc, cfg) -> str:
+    """The first key whose value does not fit, where the error does not name it; a mapping for a list, say."""
+    for key in cfg:
+        try:
+            OmegaConf.merge(OmegaConf.structured(type(dc)), {key: cfg[key]})
+        except OmegaConfBaseException:
+            return str(key)
+    return ""
 
 
 def _take_published(load):

@@ -1,6 +1,7 @@
 """`mert probe check TASK --data DIR`: whether a dataset is complete, before hours are spent on it."""
 
 import argparse
+import functools
 import sys
 
 from mert_fairseq.cli.probe_data import add_data, given_options, tasks_named
@@ -15,6 +16,7 @@ def add_parser(kinds) -> None:
     parser = kinds.add_parser("check", help="whether a dataset is complete")
     parser.add_argument("tasks", metavar="TASK", nargs="+", help=f"one of {', '.join(TASKS)}, or all")
     add_data(parser)
+    parser.add_argument("--quick", action="store_true", help="read headers alone; damage behind them is not found (default: decode all)")
     parser.set_defaults(run=run)
 
 
@@ -25,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     tasks, bad = tasks_named(args.tasks), False
     for task, options in zip(tasks, given_options(args.option, tasks).values()):
         with Bars() as bars:
-            report = check(task, args.data, options, args.any_counts, progress=lambda *at: bars.show("files checked", *at))
+            show = functools.partial(bars.show, "files checked")
+            report = check(task, args.data, options, args.any_counts, progress=show, decode=not args.quick)
         for line in (*report.lines, *(f"warning: {warning}" for warning in report.warnings)):
             print(f"{task.name}: {line}")
         for problem in report.problems:

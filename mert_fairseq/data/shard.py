@@ -4,12 +4,15 @@
     shard-00000-of-00004.json    see `ShardInfo`
 
 A shard is written under a temporary name and renamed, the JSON last: a JSON that is there means a complete shard.
+
+Whoever opens a shard compares sizes, types and hash of the JSON. The hash of the array takes reading all of it, which `mert labels check`
+does and training does not: a code that changed into another of its codebook since then is trained on.
 """
 
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
@@ -19,6 +22,7 @@ from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
 
 FORMAT = "mert-target-store"
@@ -50,6 +54,7 @@ class ShardInfo:
     scale: Optional[List[float]] = None  # of each bin of a CQT kept as uint8, see `compact_cqt`
     made_by: Dict[str, Any] = field(default_factory=dict)  # what `mert labels` was told; `mert labels check --repair` tells it again
     notes: Dict[str, Any] = field(default_factory=dict)  # e.g. rows whose file was bad
+    content_sha256: str = ""  # of all the others; "" in shards of older versions
 
     @property
     def dtype(self) -> np.dtype:
@@ -120,7 +125,7 @@ def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
 
 def _write_json(path: Path, info: ShardInfo) -> None:
     with written_whole(path) as part, open(part, "w", encoding="utf-8") as out:
-        json.dump(asdict(info), out)
+        json.dump(with_hash(asdict(info)), out)
         out.flush()
         os.fsync(out.fileno())
 
@@ -167,6 +172,10 @@ def open_array(path: Path, info: ShardInfo) -> np.ndarray:
     expected = (sum(info.frames), info.width)
     if array.shape != expected or array.dtype != info.dtype:
         raise MertError(f"{path}: holds {array.shape} {array.dtype}, its JSON says {expected} {info.dtype}; {mend}")
+    if array.offset + array.nbytes != path.stat().st_size or not array.flags.c_contiguous:
+        raise MertError(f"{path}: its header or its length was changed since it was written; {mend}")
+    if not is_unchanged({item.name: getattr(info, item.name) for item in fields(info)}):
+        raise MertError(f"{path.with_suffix('.json')}: changed since it was written (its sha256 differs); {mend}")
     return array
 
 

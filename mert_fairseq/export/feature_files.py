@@ -9,6 +9,7 @@ A file under its own name is complete; one that is being filled has a temporary 
 
 import io
 import json
+import logging
 import os
 import struct
 from dataclasses import asdict, dataclass
@@ -16,10 +17,14 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
+from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.part_files import part_path, put_in_place, remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_text import parse_json
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("npy", "safetensors")
 INDEX, SOURCES = "features.json", "sources.jsonl"
@@ -73,12 +78,27 @@ class FeatureFolder:
             MertError: there are features of another audio file of a name, or of an earlier state of it.
         """
         made = self._sources()
-        there = [name for name in files if self.path(name).exists() and name in made]
+        there = [name for name in files if name in made and self._whole(name)]
         changed = [name for name in there if made[name] != _source(files[name])]
         if changed:
             mend = f"give another folder with --out, or remove {self.path(changed[0])}"
             raise MertError(f"{files[changed[0]]}: {self.folder} holds features of another file of that name or state; {mend}")
         return [name for name in files if name not in set(there)]
+
+    def _whole(self, name: str) -> bool:
+        """Whether features are there and not cut off since; those that are get made again."""
+        path = self.path(name)
+        try:
+            if self.kind.format == "safetensors":
+                with safe_open(path, "np") as tensors:
+                    return list(tensors.keys()) == ["features"]
+            array = map_array(path)
+            return array.dtype == np.float32 and array.offset + array.nbytes == path.stat().st_size
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, SafetensorError) as error:
+            logger.warning(f"{path}: damaged ({error}); made again")
+            return False
 
     def _sources(self) -> Dict[str, List[int]]:
         """Size and time of each audio file, as it was heard."""

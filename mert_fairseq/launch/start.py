@@ -24,6 +24,7 @@ from mert_fairseq.launch.cpu import prepare_cpu
 from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
 from mert_fairseq.launch.rendezvous import keep_to_this_machine, listening_at_one_address
+from mert_fairseq.setting_ranges import SEED, check_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def launch(stock: Callable) -> Callable:
 
 def _launch(cfg, main: Callable, options: dict) -> None:
     interruption.listen()
+    check_ranges("common", cfg.common, {"seed": SEED})  # fairseq seeds numpy before it builds anything
     _check_device(cfg)
     processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
     _settle(cfg, processes)

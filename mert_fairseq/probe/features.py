@@ -104,6 +104,7 @@ def hear(
             mend = "make room, and the same command goes on; or give another --cache"
             raise MertError(f"{store.folder}: cannot be written ({error.strerror}); {mend}") from None
     places = store.places()
+    store.check(places[key] for key in keys)
     return HeardItems(store.rows(), np.array([places[key] for key in keys]), np.array(owner), keys_hash(keys))
 
 

@@ -7,6 +7,7 @@
 
 import hashlib
 import io
+import json
 import platform
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ import numpy as np
 
 from mert_fairseq.data.part_files import write_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import KEY, is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.kept_work import GOES_ON, json_bytes
 from mert_fairseq.probe.metrics import in_points, score
@@ -121,7 +123,8 @@ def write_results(folder: Path, results: Results, scored: Scored) -> Results:
 
 def rewrite_results(folder: Path, results: Results) -> Results:
     """Puts other results of the same predictions in place; returns them as they are read back."""
-    write_whole(folder / FILE, json_bytes({"format": FORMAT, "version": VERSION, **asdict(results)}), GOES_ON)
+    content = json.loads(json_bytes({"format": FORMAT, "version": VERSION, **asdict(results)}))
+    write_whole(folder / FILE, json_bytes(with_hash(content)), GOES_ON)
     return read_results(folder)
 
 
@@ -140,7 +143,7 @@ def read_results(folder: Path) -> Results:
         raise MertError(f"{path}: not written by `mert probe`; give the folder that it wrote")
     if content.get("version") != VERSION:
         raise MertError(f"{path}: version {content.get('version')}, {VERSION} wanted; probe again with this version of mert-fairseq")
-    fields = {name: value for name, value in content.items() if name not in ("format", "version")}
+    fields = {name: value for name, value in content.items() if name not in ("format", "version", KEY)}
     try:
         fields["seeds"] = [SeedScore(**seed) for seed in fields["seeds"]]
         fields["scores"] = {name: MetricScore(**found) for name, found in fields["scores"].items()}
@@ -152,6 +155,8 @@ def read_results(folder: Path) -> Results:
             raise ValueError("overlap without items")
         if results.chosen is not None and not {"layer", "rate"} <= set(results.chosen):
             raise ValueError("chosen without layer or rate")
+        if not is_unchanged(content):
+            raise ValueError("changed since it was written")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MertError(f"{path}: does not hold together ({error}); remove it and give the same `mert probe` again") from None
     return results

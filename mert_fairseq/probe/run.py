@@ -1,5 +1,6 @@
 """One task, from the dataset's folder to results.json: read, check, hear, train, score."""
 
+import functools
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,7 +64,8 @@ def run_task(task: Task, encoder: ProbedEncoder, settings: ProbeSettings, say: S
         make_grid(encoder.num_layers, settings.grid.layers, settings.grid.rates)  # refuses layers that are not there, before any work
     found = finished(task, data, encoder, settings)
     if found is None:
-        report = check(task, settings.data, settings.options, settings.any_counts, progress=lambda *at: progress("files checked", *at))
+        show = functools.partial(progress, "files checked")  # of the headers alone: files are decoded as they are heard
+        report = check(task, settings.data, settings.options, settings.any_counts, progress=show, decode=False)
         for line in (*report.lines, *(f"warning: {warning}" for warning in report.warnings)):
             say(f"{task.name}: {line}")
         report.raise_if_bad()

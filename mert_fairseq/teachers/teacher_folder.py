@@ -1,7 +1,7 @@
 """The folder of a fitted teacher: its weights and a small JSON that says what they are.
 
-    TEACHER/config.json         {"format": "mert-rvqvae", "version": 1, "sha256": ..., "settings": {...}, "report": {...}}
-    TEACHER/model.safetensors   the weights; `sha256` is of this file
+    TEACHER/config.json         {"format": "mert-rvqvae", "version": 1, "sha256": ..., "settings": {...}, "report": {...}, ...}
+    TEACHER/model.safetensors   the weights; `sha256` is of this file, `content_sha256` of the JSON's other values
 
 Writer beside reader; `format` names the kind of teacher, `settings` fix its shapes and arithmetic, `report` has its figures.
 """
@@ -9,6 +9,7 @@ Writer beside reader; `format` names the kind of teacher, `settings` fix its sha
 import hashlib
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, Union
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -46,6 +48,11 @@ def check_free(folder: Union[str, Path]) -> Path:
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise MertError(f"{folder} holds something else; a teacher wants a new or empty folder: give another OUT")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryDirectory(prefix=".mert", dir=above).cleanup()
+    except OSError as error:
+        raise MertError(f"{folder}: cannot be written, {above} is no folder to write in ({error.strerror}); give another OUT") from None
     return folder
 
 
@@ -61,7 +68,7 @@ def write_teacher(
         with written_whole(folder) as part:
             part.mkdir()
             (part / WEIGHTS_FILE).write_bytes(weights)
-            (part / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            (part / CONFIG_FILE).write_text(json.dumps(with_hash(config), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
     return digest
@@ -88,6 +95,8 @@ def read_config(folder: Path, formats: Tuple[str, ...], settings_keys: Mapping[s
     if wrong:
         kind = settings_keys[wrong[0]].type.__name__
         raise MertError(f"{path}: setting {wrong[0]}={str(values[wrong[0]])[:40]!r}; a finite {kind} needed: fit anew: {fit}")
+    if not is_unchanged(config):
+        raise MertError(f"{path} was changed since it was written (its sha256 differs); copy the folder again or fit anew: {fit}")
     return config
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for shared in (HERE, HERE.parent / "integration", HERE.parent / "export", HERE.parent / "fuzz"):
+for shared in (HERE, *(HERE.parent / name for name in ("integration", "export", "report", "probe", "fuzz"))):
     sys.path.insert(0, str(shared))
 
 import commands  # noqa: E402

@@ -97,6 +97,10 @@ def _open(path: Path, shape: Tuple[int, ...], dtype) -> np.ndarray:
     if not path.exists():
         with written_whole(path) as part:
             _allocate(part, shape, dtype).flush()
+    try:
+        map_array(path)
+    except (OSError, ValueError) as error:
+        raise MertError(f"{path}: cannot be read ({error}); remove it, and the same command hears it again") from None
     found = np.lib.format.open_memmap(path, mode="r+")
     if found.shape != shape:
         raise MertError(f"{path}: of shape {found.shape}, {shape} wanted; remove its folder")
