@@ -5,7 +5,7 @@
 - processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
 - a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
 - an update whose gradient is not finite is skipped; layer drop means the same in one process as in several;
-- checkpoint_last.pt is replaced in one step;
+- checkpoints are replaced in one step, and a full disk is one line;
 - without a GPU, freed memory is kept for the next step.
 """
 
@@ -29,6 +29,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mert_fairseq.allocator import keep_freed_memory
+from mert_fairseq.checkpoint_files import copy_whole, save_whole, stop_when_full
 from mert_fairseq.checkpoints import check_resumable, in_own_layout
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
@@ -192,27 +193,13 @@ def _fill_absent_gradients(model) -> None:
             parameter.grad = torch.zeros_like(parameter)
 
 
-def _copy_whole(copy):
-    """Wraps fairseq's copy of a checkpoint to checkpoint_last.pt: a kill in the middle leaves the old one, not a part of the new."""
-
-    @functools.wraps(copy)
-    def copy_then_rename(source, target, overwrite=False):
-        """fairseq's; whether it copied."""
-        if not copy(source, f"{target}.part", overwrite=True):
-            return False
-        with open(f"{target}.part", "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(f"{target}.part", target)
-        return True
-
-    return copy_then_rename
-
-
 if not torch.cuda.is_available():
     keep_freed_memory()
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
-PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
+PathManager.copy = staticmethod(copy_whole(PathManager.copy))
+checkpoint_utils.torch_persistent_save = save_whole(checkpoint_utils.torch_persistent_save)
+logging.FileHandler.handleError = stop_when_full(logging.FileHandler.handleError)
 checkpoint_utils.load_checkpoint_to_cpu = _take_published(checkpoint_utils.load_checkpoint_to_cpu)
 checkpoint_utils.load_checkpoint = _own_first(checkpoint_utils.load_checkpoint)
 Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)

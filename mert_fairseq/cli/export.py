@@ -1,10 +1,11 @@
 """`mert export`: a training checkpoint as a folder for Hugging Face's transformers."""
 
 import argparse
+import glob
 from pathlib import Path
 from typing import Optional
 
-from mert_fairseq.data.part_files import written_whole
+from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.compare import TOLERANCE, largest_difference
 from mert_fairseq.export.hf_folder import write_folder
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if out == Path.cwd():
         raise MertError(f"{args.out}: the folder that you are in; give one to make")
     opened = open_training_model(args.checkpoint)
+    remove_abandoned(out.parent, f".{glob.escape(out.name)}.*.part")
     try:
         with written_whole(out) as part:
             difference = _write(part, opened, _run_dir(Path(args.checkpoint)), args.onnx)

@@ -59,7 +59,7 @@ def write_whole(path: Path, content: bytes, mend: str, own_folder: bool = False)
 
 
 def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
-    """Deletes the part files that killed writers left: at once if they ran on this machine, else after a day.
+    """Deletes the part files and folders that killed writers left: at once if they ran on this machine, else after a day.
 
     Args:
         pattern: of their names; "**/.*.part" finds them in all folders below.
@@ -72,7 +72,11 @@ def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
             gone = not _runs(int(process)) if here else time.time() - part.stat().st_mtime > ABANDONED_S
         except FileNotFoundError:  # its writer has just finished
             continue
-        if gone:
+        if not gone:
+            continue
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
             part.unlink(missing_ok=True)
 
 

@@ -95,10 +95,14 @@ def hear(
     store = WindowStore(cache_folder(cache, encoder), (encoder.num_layers + 1, encoder.dim))
     there = store.places()
     if any(key not in there for key in keys):
-        with store.writing():
-            there = store.places()
-            missing = list({key: segment for key, segment in zip(keys, segments) if key not in there}.items())
-            _compute(encoder, store, missing, batch, progress)
+        try:
+            with store.writing():
+                there = store.places()
+                missing = list({key: segment for key, segment in zip(keys, segments) if key not in there}.items())
+                _compute(encoder, store, missing, batch, progress)
+        except OSError as error:
+            mend = "make room, and the same command goes on; or give another --cache"
+            raise MertError(f"{store.folder}: cannot be written ({error.strerror}); {mend}") from None
     places = store.places()
     store.check(places[key] for key in keys)
     return HeardItems(store.rows(), np.array([places[key] for key in keys]), np.array(owner), keys_hash(keys))

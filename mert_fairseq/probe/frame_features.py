@@ -89,17 +89,27 @@ def hear_frames(
     Raises:
         MertError: a file cannot be read, or the disk has no room for what is missing.
     """
+    missing = list({recording.key: recording for recording in recordings if recording.missing}.values())
+    window_s = hearing.window_s if encoder.frame_rate == FRAME_RATE else MOST_SECONDS  # windows are laid together at our rate alone
     folder = cache_folder(cache, encoder) / "frames"
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder, "*/.*.part")
-    wanted, free = missing_bytes(encoder, recordings), shutil.disk_usage(folder).free
+    if missing:
+        _make_room(folder, missing_bytes(encoder, recordings))
+        _compute(encoder, missing, FeatureSettings(_only_layer(missing), "frames", window_s, batch), progress)
+    return [StoredFrames(encoder.num_layers, recording.files) for recording in recordings]
+
+
+def _make_room(folder: Path, wanted: int) -> None:
+    """The folder, without what killed processes left there; raises MertError where it cannot be written or `wanted` bytes do not fit."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder, "*/.*.part")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        mend = "make room, and the same command goes on; or give another --cache"
+        raise MertError(f"{folder}: cannot be written ({error.strerror}); {mend}") from None
     if wanted > free:
         mend = "give --cache elsewhere, or fewer --layers"
         raise MertError(f"{folder}: frames take {wanted / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; {mend}")
-    missing = list({recording.key: recording for recording in recordings if recording.missing}.values())
-    window_s = hearing.window_s if encoder.frame_rate == FRAME_RATE else MOST_SECONDS  # windows are laid together at our rate alone
-    _compute(encoder, missing, FeatureSettings(_only_layer(missing), "frames", window_s, batch), progress)
-    return [StoredFrames(encoder.num_layers, recording.files) for recording in recordings]
 
 
 def _only_layer(missing: Sequence[Recording]) -> Optional[int]:

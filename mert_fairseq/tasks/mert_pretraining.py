@@ -145,6 +145,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
             if distributed_utils.get_global_rank() == 0:
                 logger.info(versions_line(device))
             self.clock.restart()
+            interruption.save_on_ctrl_c()
         self._update = update_num + 1
         self._seed_batch(update_num)
         try:

@@ -42,11 +42,15 @@ def elsewhere(tmp_path):
     assert below(folder) == before
 
 
-@pytest.mark.parametrize("name", ["../elsewhere/kept.safetensors", "/etc/passwd", "a/../../elsewhere/kept.safetensors", "..", ".", ""])
+ELSEWHERE = ("../kept.safetensors", "part/../../kept.safetensors", "part/kept.safetensors", "/etc/passwd", "..", ".", "")
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
 def test_an_index_of_parts_names_files_of_its_folder(faults, exported, elsewhere, tmp_path, name):
     save_file(load_file(exported / "model.safetensors"), tmp_path / "kept.safetensors")
     folder = tmp_path / "parts"
-    folder.mkdir()
+    (folder / "part").mkdir(parents=True)
+    (folder / "part" / "kept.safetensors").write_bytes((tmp_path / "kept.safetensors").read_bytes())
     for kept in ("config.json", "heads.safetensors"):
         (folder / kept).write_bytes((exported / kept).read_bytes())
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"masked_spec_embed": name}}))

@@ -4,25 +4,31 @@ Both functions answer in words: the first difference there is, or an empty text.
 """
 
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Tuple
+from typing import Any, Iterator, Mapping, Sequence, Tuple
 
 import torch
 import training_runs as runs
 
 from mert_fairseq.checkpoints import read_checkpoint
 
+SPLITS = ("train", "valid")
 OF_VALIDATION = {"bsz", "wpb"}  # batches per step, summed over processes
 
 
-def first_difference(run_dir: Path, wanted: Path, after: int = 0) -> str:
-    """Of logged numbers, then of tensors; `after`: `run_dir` began with that update's checkpoint, and logged what came later."""
-    return logged_difference(run_dir, wanted, after) or tensor_difference(run_dir, wanted)
+def first_difference(run_dir: Path, wanted: Path, after: int = 0, splits: Sequence[str] = SPLITS) -> str:
+    """Of logged numbers, then of tensors.
+
+    Args:
+        after: `run_dir` began with that update's checkpoint, and logged what came later.
+        splits: without "valid" where other numbers of processes add up the batches of a validation in another order.
+    """
+    return logged_difference(run_dir, wanted, after, splits) or tensor_difference(run_dir, wanted)
 
 
-def logged_difference(run_dir: Path, wanted: Path, after: int = 0) -> str:
+def logged_difference(run_dir: Path, wanted: Path, after: int = 0, splits: Sequence[str] = SPLITS) -> str:
     """The first update, split and key whose logged value differs."""
     ours, theirs = runs.logged_numbers(run_dir), runs.logged_numbers(wanted)
-    for split in ("train", "valid"):
+    for split in splits:
         updates = {update for update in theirs[split] if update > after}
         if ours[split].keys() != updates:
             first = min(ours[split].keys() ^ updates)

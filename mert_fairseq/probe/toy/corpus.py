@@ -16,6 +16,7 @@ import soundfile
 
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.folder_lock import sole_use
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.items import SPLITS, Item, TaskData
@@ -32,8 +33,12 @@ def build(folder: Path, seed: int = 0) -> None:
     Raises:
         MertError: the folder holds another version or seed, or no sound font is installed.
     """
+    with sole_use(folder, "let it make the clips", wait_s=float("inf")):  # of two, one would write clips that the other reads
+        _build(folder, seed)
+
+
+def _build(folder: Path, seed: int) -> None:
     content, path = {"version": VERSION, "seed": seed, "clips": CLIPS}, folder / "toy.json"
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         found = parse_json(path.read_text(encoding="utf-8")) if path.exists() else content
     except ValueError:
