@@ -13,7 +13,8 @@ PYTEST_FLAGS ?=
 TRANSFORMERS_4 := transformers==4.56.2 huggingface-hub==0.36.2 tokenizers==0.22.2 requests==2.34.2 urllib3==2.8.0 \
   charset-normalizer==3.5.2 certifi==2026.10.18
 
-.PHONY: setup demo test test-slurm test-page test-faults test-faults-short fuzz lint check benchmark benchmark-probing clean
+.PHONY: setup demo test test-slurm test-page test-faults test-faults-short test-mutations fuzz soak lint check benchmark \
+  benchmark-offline clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -74,14 +75,23 @@ fuzz: setup
 	  OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py $$reader $(FUZZ_SECONDS) >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
 	  echo "$$reader: $$(sed -n 's/stat::number_of_executed_units: *//p' $$log) inputs"; done; rm $$log
 
+# Each protection taken out of a copy of the package, one after another: a test must fail. NAMES="..." for some of them.
+test-mutations: setup
+	$(BIN)/python tests/faults/run_mutations.py $(NAMES)
+
+# An hour of training that is killed every few minutes, beside one that is not. MINUTES=5 for a look.
+soak: setup
+	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),60)
+
 check: test
 
+# Training: its steps, memory and data path.
 benchmark: setup
-	$(BIN)/python tests/benchmarks/run.py cqt crops encodec manifest startup step
+	$(BIN)/python tests/benchmarks/run.py cqt crops manifest startup step
 
-# What is done with a trained model; its rows stand in the same table.
-benchmark-probing: setup
-	$(BIN)/python tests/benchmarks/run.py features probe_grid
+# What is done before and behind it: codes of the teacher, features, the grid of probing heads. Its rows stand in the same table.
+benchmark-offline: setup
+	$(BIN)/python tests/benchmarks/run.py encodec features probe_grid
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

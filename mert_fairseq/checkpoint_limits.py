@@ -17,12 +17,19 @@ MAX_VALUES = 2_000_000  # of a checkpoint without its weights; the optimizer's o
 
 
 def check_archive(path: str) -> None:
-    """Raises ValueError for a zip file that torch did not write: its records are stored as they are, side by side, in one folder."""
+    """Raises ValueError for a zip file that torch did not write, records stored as they are, side by side, or that changed since."""
     with zipfile.ZipFile(path) as archive:
-        records = archive.infolist()
+        _check_records(archive, os.path.getsize(path))
+        changed = archive.testzip()  # torch's loader does not look at checksums
+    if changed is not None:
+        raise ValueError(f"{changed} does not have its checksum")
+
+
+def _check_records(archive: zipfile.ZipFile, num_bytes: int) -> None:
+    records = archive.infolist()
     if any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise ValueError("its records are compressed, as torch does not")
-    if sum(record.file_size for record in records) > os.path.getsize(path):
+    if sum(record.file_size for record in records) > num_bytes:
         raise ValueError("its records claim more bytes than it has")
     outside = [record.filename for record in records if record.filename.startswith("/") or ".." in record.filename.split("/")]
     if outside:

@@ -4,8 +4,8 @@
 - a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
 - processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
 - a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
-- an update whose gradient is not finite is skipped;
-- checkpoint_last.pt is replaced in one step;
+- an update whose gradient is not finite is skipped; layer drop means the same in one process as in several;
+- checkpoints are replaced in one step, and a full disk is one line;
 - without a GPU, freed memory is kept for the next step.
 """
 
@@ -29,6 +29,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mert_fairseq.allocator import keep_freed_memory
+from mert_fairseq.checkpoint_files import copy_whole, save_whole, stop_when_full
 from mert_fairseq.checkpoints import check_resumable, in_own_layout
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
@@ -49,11 +50,23 @@ def _name_wrong_keys(merge):
             return merge(dc, cfg, remove_missing)
         except OmegaConfBaseException as error:
             reason = str(error).splitlines()[0]
+            key = str(error.full_key or error.key or _wrong_key(dc, cfg))
+            reason += f" ({key})" if key not in reason else ""
             if isinstance(error, ConfigKeyError):
                 reason += f"; allowed: {', '.join(sorted(key for key in dc.__dataclass_fields__ if key != '_name'))}"
             raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from None  # Hydra would print the cause too
 
     return merge_with_parent
+
+
+def _wrong_key(dc, cfg) -> str:
+    """The first key whose value does not fit, where the error does not name it; a mapping for a list, say."""
+    for key in cfg:
+        try:
+            OmegaConf.merge(OmegaConf.structured(type(dc)), {key: cfg[key]})
+        except OmegaConfBaseException:
+            return str(key)
+    return ""
 
 
 def _take_published(load):
@@ -154,6 +167,7 @@ def _judge_gradient(clip):
     @functools.wraps(clip)
     def clip_grad_norm(self, clip_norm):
         """fairseq's; raises SkippedUpdate or MertError where the gradient is not finite."""
+        _fill_absent_gradients(self.model)
         judged = hasattr(self.task, "judge_gradient") and not self.cfg.common.amp  # AMP's scaler judges by itself
         try:
             norm = clip(self, clip_norm)
@@ -172,27 +186,20 @@ def _judge_gradient(clip):
     return clip_grad_norm
 
 
-def _copy_whole(copy):
-    """Wraps fairseq's copy of a checkpoint to checkpoint_last.pt: a kill in the middle leaves the old one, not a part of the new."""
-
-    @functools.wraps(copy)
-    def copy_then_rename(source, target, overwrite=False):
-        """fairseq's; whether it copied."""
-        if not copy(source, f"{target}.part", overwrite=True):
-            return False
-        with open(f"{target}.part", "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(f"{target}.part", target)
-        return True
-
-    return copy_then_rename
+def _fill_absent_gradients(model) -> None:
+    """A dropped layer has a gradient of zeros in several processes and none in one, where Adam would leave it alone: zeros in both."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 if not torch.cuda.is_available():
     keep_freed_memory()
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
-PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
+PathManager.copy = staticmethod(copy_whole(PathManager.copy))
+checkpoint_utils.torch_persistent_save = save_whole(checkpoint_utils.torch_persistent_save)
+logging.FileHandler.handleError = stop_when_full(logging.FileHandler.handleError)
 checkpoint_utils.load_checkpoint_to_cpu = _take_published(checkpoint_utils.load_checkpoint_to_cpu)
 checkpoint_utils.load_checkpoint = _own_first(checkpoint_utils.load_checkpoint)
 Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)

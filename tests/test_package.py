@@ -10,23 +10,27 @@ import pytest
 import mert_fairseq
 
 ROOT = Path(mert_fairseq.__file__).parent
-BASE = {"errors", "class_ids", "frames", "json_text", "weight_norm"}
-BELOW = BASE | {"data", "teachers", "tasks", "models", "criterions", "host", "checkpoints", "launch"}
+BASE = {"errors", "class_ids", "frames", "json_hash", "json_text", "setting_ranges", "weight_norm"}
+BELOW = BASE | {"data", "folder_lock", "teachers", "tasks", "models", "criterions", "host", "checkpoints", "launch"}
 
 #: What each part of the package may import of the others; the first name that fits is taken. A part may import itself.
 ALLOWED = {
     "errors": set(),
     "frames": {"errors"},
     "class_ids": set(),
+    "json_hash": set(),
+    "setting_ranges": {"errors"},
     "weight_norm": set(),
     "json_text": set(),
     "checkpoint_limits": set(),
     "checkpoints": {"checkpoint_limits", "class_ids", "errors"},
     "allocator": set(),
-    "launch": {"errors"},
-    "resume": {"checkpoints", "errors", "json_text"},
-    "host": {"allocator", "checkpoints", "errors", "launch", "resume", "tasks.nonfinite"},
-    "data": BASE,
+    "folder_lock": {"errors"},
+    "checkpoint_files": {"errors"},
+    "launch": {"checkpoint_files", "errors", "folder_lock", "setting_ranges"},
+    "resume": {"checkpoint_files", "checkpoints", "errors", "json_text"},
+    "host": {"allocator", "checkpoint_files", "checkpoints", "errors", "launch", "resume", "tasks.nonfinite"},
+    "data": BASE | {"folder_lock"},
     "teachers.cqt": BASE,
     "teachers": BASE | {"checkpoint_limits", "data"},
     "models": BASE | {"teachers.cqt"},

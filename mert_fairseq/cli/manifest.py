@@ -1,9 +1,12 @@
 """`mert manifest`: list the audio of a folder for training."""
 
 import argparse
+import errno
 
 from mert_fairseq.data.scan import scan
 from mert_fairseq.errors import MertError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -60,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
             quick=args.quick,
         )
     except OSError as error:
-        raise MertError(f"{error.filename or args.out_dir}: {error.strerror}; OUT_DIR must be a folder to write in") from error
+        mend = "make room, and the same command goes on" if error.errno in FULL else "OUT_DIR must be a folder to write in"
+        raise MertError(f"{error.filename or args.out_dir}: {error.strerror}; {mend}") from error
     rejected = sum(report.rejected.values())
     print(f"{report.num_files} files found in {args.audio_dir}, {rejected} rejected")
     for split, rows in report.rows.items():

@@ -33,11 +33,13 @@ def add_parser(kinds) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Accuracy of every encoder on every task, and the mean difference of the first one to each other with its 95 % interval."""
-    clips = args.dir / "clips"
-    build(clips)
     folders = {spec: args.dir / short_name(spec) for spec in args.model}
     if len(set(folders.values())) < len(args.model):
         raise MertError(f"--model {' '.join(args.model)}: two of one name; put one of them into a folder of another name")
+    for spec in args.model:  # before the minute that the clips take
+        open_encoder(spec, args.device)
+    clips = args.dir / "clips"
+    build(clips)
     for spec, folder in folders.items():
         _probe(spec, folder, clips, args)
     found = {spec: {name: read_results(folder / name) for name in TOY_TASKS} for spec, folder in folders.items()}

@@ -11,6 +11,7 @@ from mert_fairseq.cli import teacher_clusters
 from mert_fairseq.cli.codebook_table import print_codebooks
 from mert_fairseq.data.manifest_tracks import manifest_tracks
 from mert_fairseq.errors import MertError
+from mert_fairseq.setting_ranges import SEED
 from mert_fairseq.teachers.rvqvae_fit import FitReport, FitSettings, fit_rvqvae
 from mert_fairseq.teachers.teacher_folder import check_free
 
@@ -40,8 +41,10 @@ def run_fit_rvqvae(args: argparse.Namespace) -> int:
     """Fits, saves, and prints the held-out figures."""
     if args.updates < 1 or (args.threads is not None and args.threads < 1):
         raise MertError(f"--updates {args.updates} --threads {args.threads}: need updates >= 1 and threads >= 1")
-    if args.max_seconds is not None and args.max_seconds < 10:
+    if args.max_seconds is not None and not args.max_seconds >= 10:
         raise MertError(f"--max-seconds {args.max_seconds}: need at least 10")
+    if args.finetune_updates < 0 or not SEED.holds(args.seed):
+        raise MertError(f"--finetune-updates {args.finetune_updates} --seed {args.seed}: need finetune-updates >= 0 and a seed of {SEED}")
     if args.threads:
         torch.set_num_threads(args.threads)
     check_free(args.out)  # before the minutes that follow

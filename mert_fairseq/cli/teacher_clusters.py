@@ -8,6 +8,7 @@ import torch
 from mert_fairseq.cli.codebook_table import print_codebooks
 from mert_fairseq.data.manifest_tracks import manifest_tracks
 from mert_fairseq.errors import MertError
+from mert_fairseq.setting_ranges import SEED
 from mert_fairseq.teachers.cluster_fit import CLUSTERS, ClusterFitSettings, fit_kmeans, fit_melrvq
 from mert_fairseq.teachers.teacher_folder import check_free
 
@@ -54,6 +55,8 @@ def run_fit_melrvq(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace, fit) -> int:
     if args.frames < 1 or (args.threads is not None and args.threads < 1):
         raise MertError(f"--frames {args.frames} --threads {args.threads}: need frames >= 1 and threads >= 1")
+    if not SEED.holds(args.seed):
+        raise MertError(f"--seed {args.seed}: need {SEED}")
     if args.threads:
         torch.set_num_threads(args.threads)
     check_free(args.out)  # before the work that follows

@@ -14,6 +14,12 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.setting_ranges import WEIGHT, Range, check_ranges
+
+RANGES = {
+    **dict.fromkeys(("pred_masked_weight", "pred_nomask_weight", "features_pen_weight", "cqt_weight"), WEIGHT),
+    "nan_patience": Range(1, 10**9),
+}
 
 
 @dataclass
@@ -48,6 +54,7 @@ class MERTCriterion(HubertCriterion):
         self.features_pen_weight = features_pen_weight
         self.cqt_weight = cqt_weight
         self.nan_patience = nan_patience
+        check_ranges("criterion", self, RANGES)
         if loss_weights is not None:
             raise MertError(
                 f"criterion.loss_weights={list(loss_weights)} is positional; set criterion.features_pen_weight and "

@@ -6,6 +6,7 @@
 A window is the same numbers (1e-5) as that slice of the whole file, whatever the file's rate and format.
 """
 
+import functools
 import math
 import os
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from torchaudio.functional import resample
 
 from mert_fairseq.data.native_audio import AudioError, ForwardFile, PathLike, native_length, open_audio, read_native
+from mert_fairseq.data.native_length import as_long_as
 from mert_fairseq.frames import SAMPLE_RATE
 
 __all__ = ["AUDIO_SUFFIXES", "AudioError", "AudioInfo", "audio_info", "is_audio_name", "read_audio", "resampled_length"]
@@ -57,21 +59,23 @@ def audio_info(path: PathLike) -> AudioInfo:
         return AudioInfo(length, sound.samplerate, sound.channels, frames, sound.subtype)
 
 
-def read_audio(path: PathLike, start: int = 0, num_samples: Optional[int] = None) -> np.ndarray:
+def read_audio(path: PathLike, start: int = 0, num_samples: Optional[int] = None, length: Optional[int] = None) -> np.ndarray:
     """A window of a file: float32 [S], mono, 24 kHz, as loud as the file has it (beyond 1.0 where it clips).
 
     `start` and `num_samples` are in samples at 24 kHz; None reads to the end. Never shorter than asked: raises AudioError,
     naming the file, for a window beyond the end, a file shorter than its header says, damage, and samples that are NaN or
-    infinite.
+    infinite; and for a file that is not of `length`, its row of the manifest, as far as that can be told without decoding it.
     """
     if start < 0 or (num_samples is not None and num_samples < 1):
         raise AudioError(f"{path}: window of {num_samples} samples from {start}; allowed are start >= 0 and at least 1 sample")
     with open_audio(path) as sound:
         _check_rate(sound)
-        length = resampled_length(sound.frames if num_samples else native_length(sound), sound.samplerate)
-        if start >= length:
-            raise AudioError(f"{path}: window starts at sample {start}, beyond the end: the file has {length}", "truncated")
-        wave = _read_resampled(sound, start, num_samples or length - start)
+        if length is not None:
+            _check_row(sound, length)
+        found = resampled_length(sound.frames if num_samples else native_length(sound), sound.samplerate)
+        if start >= found:
+            raise AudioError(f"{path}: window starts at sample {start}, beyond the end: the file has {found}", "truncated")
+        wave = _read_resampled(sound, start, num_samples or found - start)
     if not np.isfinite(wave).all():
         first = start + int(np.flatnonzero(~np.isfinite(wave))[0])
         raise AudioError(f"{path}: sample {first} (at 24 kHz) is NaN or infinite; finite samples were expected", "non_finite")
@@ -90,6 +94,13 @@ def _check_rate(sound: ForwardFile) -> None:
         mend = f"convert it first: `ffmpeg -i IN -ar {SAMPLE_RATE} OUT.flac`"
         text = f"{sound.name}: {sound.samplerate} Hz shares no large factor with {SAMPLE_RATE} Hz; {mend}"
         raise AudioError(text, "unsupported_rate")
+
+
+def _check_row(sound: ForwardFile, length: int) -> None:
+    """Refuse a file that is not as long as its row says: its targets are of another one."""
+    if not as_long_as(sound, length, functools.partial(resampled_length, native_rate=sound.samplerate)):
+        mend = "it changed after the manifest was written: run `mert manifest` and `mert labels` again"
+        raise AudioError(f"{sound.name}: not of the {length} samples that its row says; {mend}", "truncated")
 
 
 def _ratio(rate: int) -> tuple[int, int]:

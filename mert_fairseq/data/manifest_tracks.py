@@ -21,7 +21,7 @@ class ManifestTrack:
 
     def read(self, start: int, num_samples: int) -> np.ndarray:
         """Samples start..start+num_samples as float32."""
-        return read_audio(self.path, start, num_samples)
+        return read_audio(self.path, start, num_samples, self.num_samples)
 
 
 def manifest_tracks(manifest_path: Path) -> List[ManifestTrack]:

@@ -139,7 +139,7 @@ class MERTDataset(FairseqDataset):
         """One crop: wave [S] float32, codes [T, K] int64, cqt [T, Q] or None; None for a damaged file that is tolerated."""
         row, start, length = self.place_of(int(index))
         try:
-            wave = read_audio(self.manifest.path(row), start, length)
+            wave = read_audio(self.manifest.path(row), start, length, int(self.manifest.num_samples[row]))
         except AudioError as error:
             self._count_bad(row, error)
             return None

@@ -13,56 +13,26 @@ Measured with libsndfile 1.2.2 and soundfile 0.14 (`tests/data/test_audio.py` ho
 - Opus in Ogg decodes to slightly other numbers after a seek (4e-3), however far back: it is decoded from its beginning.
 - Pages behind the one that ends an Ogg stream are counted but not decoded (one track of 41 has them).
 - A WAV or Ogg cut short reports its remaining length as if nothing were missing.
+- A damaged page of an Ogg stream is left out without a word, and so is a frame of an MP3 whose header is damaged: what follows comes
+  too early. Pages are held against their checksums, and frames must follow on from one another.
+
+What nothing in the file tells is not seen: other samples in a WAV, and bytes within an MP3 frame, which has no checksum.
 """
 
-import os
-import re
-import struct
-from typing import Iterator, NamedTuple, Optional, Union
+from typing import Iterator, Optional
 
 import numpy as np
-import soundfile
 
-from mert_fairseq.errors import MertError
+from mert_fairseq.data.audio_file import AudioError, ForwardFile, PathLike, decode, open_audio
+from mert_fairseq.data.mpeg_frames import chain_of, header_has_length
+from mert_fairseq.data.native_length import decoded_length, native_length
+from mert_fairseq.data.ogg_pages import broken_page, ogg_tail
 
-PathLike = Union[str, "os.PathLike[str]"]
+__all__ = ["AudioError", "ForwardFile", "PathLike", "check_contents", "native_blocks", "native_length", "open_audio", "read_native"]
 
 MP3_PREROLL = 96 * 576  # frames decoded before a window: at 8 kbit/s stereo, a frame of 576 holds 3 bytes of a reservoir of 255
+MP3_EXTRA = 3 * 1152  # of frames that give no sample: the one with the length, and what the decoder trims off the beginning
 VORBIS_BLOCK = 8192  # samples; the longest block of a Vorbis stream, whose second half needs the block before
-OGG_PAGE_BYTES = 65_307  # the longest Ogg page
-BLOCK_FRAMES = 1 << 18  # frames decoded at a time, so that memory does not grow with the number of channels
-UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a FLAC whose header leaves it out is 2**63 - 1
-STREAMED_BYTES = 0x7FFF_0000  # a WAV header that promises this much or more was written before the length was known
-
-
-class AudioError(MertError):
-    """A file that cannot be read as asked; the message is one line that names it.
-
-    `reason` is one word for counting: unreadable, truncated, non_finite, unknown_length, unsupported_rate.
-    """
-
-    def __init__(self, message: str, reason: str = "unreadable"):
-        super().__init__(message)
-        self.reason = reason
-
-
-class ForwardFile(soundfile.SoundFile):
-    """A sound file whose reads follow on from one another; `seek` moves only when it is called."""
-
-    def seekable(self) -> bool:
-        """Tell soundfile not to seek to where it already is after every read."""
-        return False
-
-
-def open_audio(path: PathLike) -> ForwardFile:
-    """Open a file for reading. Raises AudioError where it is missing, not a file, or not audio that libsndfile knows."""
-    if not os.path.isfile(path):
-        kind = "is a folder" if os.path.isdir(path) else "no such file"
-        raise AudioError(f"{path}: {kind}; an audio file was expected (were files moved? run `mert manifest` again)")
-    try:
-        return ForwardFile(path)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
-        raise AudioError(f"{path}: cannot be opened as audio ({_cause(error)}); allowed are WAV, FLAC, OGG and MP3") from error
 
 
 def read_native(sound: ForwardFile, start: int, num_frames: int) -> np.ndarray:
@@ -79,21 +49,23 @@ def native_blocks(sound: ForwardFile, start: int = 0, stop: Optional[int] = None
 
     Ends early at the end of the data. Raises AudioError where decoding fails.
     """
-    position = _safe_start(sound, start)
-    try:
-        if position:
-            sound.seek(position)
-        while stop is None or position < stop:
-            wanted = BLOCK_FRAMES if stop is None else min(BLOCK_FRAMES, stop - position)
-            block = sound.read(wanted, dtype="float32", always_2d=True)
-            if not len(block):
-                return
-            kept = block[max(0, start - position) :]
-            position += len(block)
-            if len(kept):
-                yield _mono(kept)
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"{sound.name}: damaged at or after {position / sound.samplerate:.1f} s ({_cause(error)})") from error
+    position = _safe_start(sound, start, stop)
+    for block in decode(sound, position, stop):
+        kept = block[max(0, start - position) :]
+        position += len(block)
+        if len(kept):
+            yield _mono(kept)
+
+
+def check_contents(sound: ForwardFile) -> None:
+    """Decode a file to its end. Raises AudioError for damage, samples that are NaN or infinite, and less than its header says."""
+    length, found = native_length(sound), 0
+    for block in native_blocks(sound):
+        if not np.isfinite(block).all():
+            raise AudioError(f"{sound.name}: a sample behind {found / sound.samplerate:.1f} s is NaN or infinite", "non_finite")
+        found += len(block)
+    if found < length:
+        raise AudioError(f"{sound.name}: cut short or damaged: {found} of {length} samples can be decoded", "truncated")
 
 
 def _mono(frames: np.ndarray) -> np.ndarray:
@@ -104,94 +76,32 @@ def _mono(frames: np.ndarray) -> np.ndarray:
     return wave / frames.shape[1] if frames.shape[1] > 1 else wave
 
 
-def native_length(sound: ForwardFile) -> int:
-    """Frames of the file: as its header has them, counted by decoding where the header of an MP3 or FLAC does not say.
-
-    Raises AudioError for a file cut short (as far as the container shows it without decoding) or of unknown length.
-    """
-    if sound.format in ("WAV", "WAVEX"):
-        _check_wav(sound)
-    elif sound.format == "OGG":
-        return _ogg_length(sound)
-    elif sound.frames >= UNKNOWN_FRAMES or (sound.format == "MP3" and not _mp3_header_has_length(sound.name)):
-        return _count_frames(sound.name)
-    return sound.frames
-
-
-def _safe_start(sound: ForwardFile, start: int) -> int:
-    """The frame from which decoding forward gives exact samples at `start`."""
+def _safe_start(sound: ForwardFile, start: int, stop: Optional[int]) -> int:
+    """The frame from which decoding forward gives exact samples `start` .. `stop`; raises AudioError where none does."""
     if sound.format == "MP3":
+        chain = chain_of(sound.name)
+        if not chain.complete and (stop is None or stop > chain.num_samples - MP3_EXTRA):
+            _refuse_lost_frames(sound)
+            return 0
         return max(0, start - MP3_PREROLL)
-    if sound.subtype == "OPUS":
+    if sound.format != "OGG":
+        return start
+    begin = 0 if sound.subtype == "OPUS" else _safe_vorbis_start(sound, start)
+    place = broken_page(sound.name, max(0, begin - 2 * VORBIS_BLOCK), None if sound.subtype == "OPUS" else stop)
+    if place is not None:
+        raise AudioError(f"{sound.name}: damaged: the page of the Ogg stream at byte {place} is broken or missing")
+    return begin
+
+
+def _safe_vorbis_start(sound: ForwardFile, start: int) -> int:
+    if not start:
         return 0
-    if sound.format == "OGG" and start:
-        tail = _ogg_tail(sound.name)
-        return max(0, min(start, sound.frames - tail.behind - tail.last_page - VORBIS_BLOCK))
-    return start
+    tail = ogg_tail(sound.name)
+    return max(0, min(start, sound.frames - tail.behind - tail.last_page - VORBIS_BLOCK))
 
 
-def _ogg_length(sound: ForwardFile) -> int:
-    """Frames up to the page that ends the stream; libsndfile counts pages behind it, but does not decode them."""
-    tail = _ogg_tail(sound.name)
-    if not tail.complete:
-        raise AudioError(f"{sound.name}: cut short: no end-of-stream page, {sound.frames} frames are left", "truncated")
-    return sound.frames - (tail.behind if sound.subtype == "VORBIS" else 0)
-
-
-class _OggTail(NamedTuple):
-    last_page: int  # samples that end in the last page of the stream
-    behind: int  # samples that pages behind it claim
-    complete: bool  # whether that page ends the stream
-
-
-def _ogg_tail(path: PathLike) -> _OggTail:
-    """What the last pages of an Ogg file say of its end."""
-    with open(path, "rb") as handle:
-        size = handle.seek(0, os.SEEK_END)
-        handle.seek(max(0, size - 2 * OGG_PAGE_BYTES))
-        text = handle.read()
-    places = [match.start() for match in re.finditer(rb"OggS\0", text) if match.start() + 27 <= len(text)]
-    pages = [struct.unpack_from("<Bq", text, place + 5) for place in places]
-    pages = [(flags, position) for flags, position in pages if position >= 0]  # -1: no packet ends in the page
-    complete = [number for number, (flags, _) in enumerate(pages) if flags & 4]
-    if not pages:
-        return _OggTail(0, 0, False)
-    last = complete[0] if complete else len(pages) - 1
-    before = pages[last - 1][1] if last else 0
-    return _OggTail(pages[last][1] - before, pages[-1][1] - pages[last][1], bool(complete))
-
-
-def _check_wav(sound: ForwardFile) -> None:
-    """Refuse a WAV whose header promises more data than the file has; libsndfile notes it in its log only."""
-    match = re.search(r"^data : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
-    if match and int(match[2]) < int(match[1]) < STREAMED_BYTES:
-        raise AudioError(f"{sound.name}: cut short: {match[1]} bytes of samples expected, {match[2]} found", "truncated")
-
-
-def _mp3_header_has_length(path: PathLike) -> bool:
-    """Whether the first MPEG frame is a Xing/Info frame that gives the number of frames."""
-    with open(path, "rb") as handle:
-        head = handle.read(10)
-        while head[:3] == b"ID3" and len(head) == 10:  # tags before the audio; their size has 7 bits to the byte
-            size = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
-            handle.seek(size, os.SEEK_CUR)
-            head = handle.read(10)
-        frame = head + handle.read(256)
-    match = re.search(rb"(?:Xing|Info)...(.)", frame, re.DOTALL)
-    return bool(match) and bool(match[1][0] & 1)  # flag: the number of frames follows
-
-
-def _count_frames(path: PathLike) -> int:
-    """Decode a file to its end and count its frames; raises AudioError where libsndfile stops at too short an estimate."""
-    with open(path, "rb") as handle, ForwardFile(handle) as sound:
-        frames = sum(map(len, native_blocks(sound)))
-        left = os.path.getsize(path) - handle.tell()
-        if frames >= sound.frames and left > 8192:  # more than a last frame and a short tag
-            mend = "`ffmpeg -i IN.mp3 -c copy OUT.mp3` writes one"
-            raise AudioError(f"{path}: no header with its length, {left} bytes follow the estimate; {mend}", "unknown_length")
-    return frames
-
-
-def _cause(error: Exception) -> str:
-    """libsndfile's own words, without the prefix that repeats the file's name."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+def _refuse_lost_frames(sound: ForwardFile) -> None:
+    """Refuse an MP3 with less than its header says: frames were left out, and what follows them is not where it was."""
+    found = decoded_length(sound.name) if header_has_length(sound.name) else sound.frames
+    if found < sound.frames:
+        raise AudioError(f"{sound.name}: damaged: {sound.frames - found} of {sound.frames} samples are lost within it", "truncated")

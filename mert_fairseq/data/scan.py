@@ -6,26 +6,21 @@
 `mert_fairseq.data.manifest` has the format of the first four.
 """
 
-import functools
 import hashlib
 import math
-import multiprocessing
 import os
-import signal
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Union
 
-import torch
-from tqdm import tqdm
-
 from mert_fairseq.data.audio import AUDIO_SUFFIXES, is_audio_name
-from mert_fairseq.data.file_check import CheckSettings, FileResult, check_file
+from mert_fairseq.data.check_pool import check_all
+from mert_fairseq.data.file_check import CheckSettings, FileResult
 from mert_fairseq.data.manifest import write_manifest
+from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.folder_lock import sole_use
 from mert_fairseq.frames import SAMPLE_RATE
 
 REPORT_NAME = "report.tsv"
@@ -68,26 +63,46 @@ def scan(
     if not names:
         raise MertError(f"{audio_dir}: no audio file; expected names that end in {' '.join(AUDIO_SUFFIXES)}")
     settings = CheckSettings(audio_dir, math.ceil(min_seconds * SAMPLE_RATE), convert, quick)
-    results += _check_all(names, settings, workers)
-    report_path = _write_report(out_dir, results)
-    kept = [result for result in results if not result.reason]
-    rejected = Counter(result.reason for result in results if result.reason)
-    if not kept:
-        counts = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
-        raise MertError(f"{audio_dir}: none of {len(names)} audio files can be used ({counts}); {report_path} says why")
-    splits = split_rows(kept, valid_percent)
-    root = convert or audio_dir
-    for split, rows in splits.items():
-        write_manifest(out_dir / f"{split}.tsv", root, ((row.row_path, row.num_samples) for row in rows))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with sole_use(out_dir, "let that scan end, or give another OUT_DIR"):  # of two, one would write train and the other valid
+        _remove_abandoned(out_dir, convert)
+        results += check_all(names, settings, workers)
+        report_path = _write_report(out_dir, results)
+        kept = _usable(results, f"{audio_dir}: none of {len(names)}", report_path)
+        splits = split_rows(kept, valid_percent)
+        root = convert or audio_dir
+        for split, rows in splits.items():
+            write_manifest(out_dir / f"{split}.tsv", root, ((row.row_path, row.num_samples) for row in rows))
     return ScanReport(
         root=root,
         report_path=report_path,
         num_files=len(results),
         rows={split: len(rows) for split, rows in splits.items()},
         hours={split: sum(row.num_samples for row in rows) / SAMPLE_RATE / 3600 for split, rows in splits.items()},
-        rejected=dict(rejected.most_common()),
+        rejected=_reasons(results),
         clipped=sum(result.num_clipped > 0 for result in kept),
     )
+
+
+def _remove_abandoned(out_dir: Path, convert: Optional[Path]) -> None:
+    """What scans that were killed left half-written."""
+    remove_abandoned(out_dir, ".*.tsv.*.part")
+    if convert:
+        remove_abandoned(convert, "**/.*.flac.*.part")
+
+
+def _reasons(results: List[FileResult]) -> Dict[str, int]:
+    """Files left out by reason, the most frequent first."""
+    return dict(Counter(result.reason for result in results if result.reason).most_common())
+
+
+def _usable(results: List[FileResult], none: str, report_path: Path) -> List[FileResult]:
+    """The files that are kept; raises MertError, beginning with `none`, where there are none."""
+    kept = [result for result in results if not result.reason]
+    if not kept:
+        counts = ", ".join(f"{reason} {count}" for reason, count in _reasons(results).items())
+        raise MertError(f"{none} audio files can be used ({counts}); {report_path} says why")
+    return kept
 
 
 def usable_cpus() -> int:
@@ -156,33 +171,6 @@ def _check_folders(audio_dir: Path, convert: Optional[Path]) -> None:
             raise MertError(f"--convert {convert}: one of it and {audio_dir} lies in the other; give a folder apart from it")
 
 
-def _check_all(names: List[str], settings: CheckSettings, workers: int) -> List[FileResult]:
-    """Check every file, in order, in `workers` processes; the progress bar is shown on a terminal only."""
-    check = functools.partial(check_file, settings=settings)
-    progress = functools.partial(tqdm, total=len(names), unit="file", desc="mert manifest", disable=None)
-    if workers == 1:
-        return list(progress(map(check, names)))
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None  # a forked worker has torch loaded
-    results: List[FileResult] = []
-    with ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker) as pool:
-        try:
-            for result in progress(pool.map(check, names, chunksize=1 if settings.convert_dir else 8)):
-                results.append(result)
-        except BrokenProcessPool as error:
-            name = settings.audio_dir / names[len(results)]
-            mend = "move that file away, or give fewer --workers if memory ran out"
-            raise MertError(f"a worker process died at or soon after {name}; {mend}") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after an interrupt, nothing that was not begun
-    return results
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the main process, and one thread to each worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
 def _write_report(out_dir: Path, results: List[FileResult]) -> Path:
     """Write `report.tsv` and return where: a row for each file left out, and for each copy that was clipped."""
     rows = []
@@ -194,9 +182,7 @@ def _write_report(out_dir: Path, results: List[FileResult]) -> Path:
     lines = ["path\treason\tdetail"]
     for row in sorted(rows):
         lines.append("\t".join(text.translate({9: "\\t", 10: "\\n", 13: "\\r"}) for text in row))
-    out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / REPORT_NAME
-    temporary = out_dir / f".{REPORT_NAME}.{os.getpid()}.part"
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
-    os.replace(temporary, path)
+    with written_whole(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
     return path

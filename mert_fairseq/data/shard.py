@@ -4,12 +4,15 @@
     shard-00000-of-00004.json    see `ShardInfo`
 
 A shard is written under a temporary name and renamed, the JSON last: a JSON that is there means a complete shard.
+
+Whoever opens a shard compares sizes, types and hash of the JSON. The hash of the array takes reading all of it, which `mert labels check`
+does and training does not: a code that changed into another of its codebook since then is trained on.
 """
 
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
@@ -17,8 +20,9 @@ import numpy as np
 
 from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.manifest import Manifest
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
 
 FORMAT = "mert-target-store"
@@ -50,6 +54,7 @@ class ShardInfo:
     scale: Optional[List[float]] = None  # of each bin of a CQT kept as uint8, see `compact_cqt`
     made_by: Dict[str, Any] = field(default_factory=dict)  # what `mert labels` was told; `mert labels check --repair` tells it again
     notes: Dict[str, Any] = field(default_factory=dict)  # e.g. rows whose file was bad
+    content_sha256: str = ""  # of all the others; "" in shards of older versions
 
     @property
     def dtype(self) -> np.dtype:
@@ -76,32 +81,28 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
         info: `frames` and `data_sha256` are filled in here.
         arrays: one array per manifest row covered, in order; an empty one [0, width] marks a bad file.
     """
-    temporary = part_path(path)
     dtype, digest, info.frames = info.dtype, hashlib.sha256(), []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as out:
-            _write_header(out, dtype, 0, info.width)
-            for array in arrays:
-                rows = np.ascontiguousarray(array, dtype=dtype)
-                assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
-                digest.update(rows.data)
-                out.write(rows.data)
-                info.frames.append(len(rows))
-            out.seek(0)
-            _write_header(out, dtype, sum(info.frames), info.width)
-            out.flush()
-            os.fsync(out.fileno())
-        info.data_sha256 = digest.hexdigest()
-        _unlink_other(path.with_suffix(".json"), info)
-        os.replace(temporary, path)
+        with written_whole(path) as part:
+            with open(part, "wb") as out:
+                _write_header(out, dtype, 0, info.width)
+                for array in arrays:
+                    rows = np.ascontiguousarray(array, dtype=dtype)
+                    assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
+                    digest.update(rows.data)
+                    out.write(rows.data)
+                    info.frames.append(len(rows))
+                out.seek(0)
+                _write_header(out, dtype, sum(info.frames), info.width)
+                out.flush()
+                os.fsync(out.fileno())
+            info.data_sha256 = digest.hexdigest()
+            _unlink_other(path.with_suffix(".json"), info)
         _write_json(path.with_suffix(".json"), info)
     except OSError as error:
         mend = "make room or pick another folder and run again"
         raise MertError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
-    finally:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def _unlink_other(side: Path, info: ShardInfo) -> None:
@@ -123,15 +124,10 @@ def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
 
 
 def _write_json(path: Path, info: ShardInfo) -> None:
-    temporary = part_path(path)
-    try:
-        with open(temporary, "w", encoding="utf-8") as out:
-            json.dump(asdict(info), out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as part, open(part, "w", encoding="utf-8") as out:
+        json.dump(with_hash(asdict(info)), out)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def read_info(path: Path) -> ShardInfo:
@@ -176,6 +172,10 @@ def open_array(path: Path, info: ShardInfo) -> np.ndarray:
     expected = (sum(info.frames), info.width)
     if array.shape != expected or array.dtype != info.dtype:
         raise MertError(f"{path}: holds {array.shape} {array.dtype}, its JSON says {expected} {info.dtype}; {mend}")
+    if array.offset + array.nbytes != path.stat().st_size or not array.flags.c_contiguous:
+        raise MertError(f"{path}: its header or its length was changed since it was written; {mend}")
+    if not is_unchanged({item.name: getattr(info, item.name) for item in fields(info)}):
+        raise MertError(f"{path.with_suffix('.json')}: changed since it was written (its sha256 differs); {mend}")
     return array
 
 

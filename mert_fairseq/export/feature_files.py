@@ -9,6 +9,7 @@ A file under its own name is complete; one that is being filled has a temporary 
 
 import io
 import json
+import logging
 import os
 import struct
 from dataclasses import asdict, dataclass
@@ -16,10 +17,14 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
-from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.array_files import map_array
+from mert_fairseq.data.part_files import part_path, put_in_place, remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_text import parse_json
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("npy", "safetensors")
 INDEX, SOURCES = "features.json", "sources.jsonl"
@@ -51,12 +56,12 @@ class FeatureFolder:
         index, content = folder / INDEX, {"version": VERSION, **asdict(kind)}
         try:
             found = parse_json(index.read_text(encoding="utf-8")) if index.exists() else None
-            if found is None:
-                _make_folder(folder)
-                _write(index, json.dumps(content, indent=2) + "\n")
         except (OSError, ValueError) as error:
-            raise MertError(f"{index}: cannot be read or written ({error}); give another folder with --out") from None
-        if found is not None:
+            raise MertError(f"{index}: cannot be read ({error}); give another folder with --out") from None
+        if found is None:
+            _make_folder(folder)
+            write_whole(index, (json.dumps(content, indent=2) + "\n").encode(), "give another folder with --out")
+        else:
             self._check_kind(found, content)
             remove_abandoned(folder, f"**/.*.{kind.format}.*.part")
 
@@ -73,12 +78,27 @@ class FeatureFolder:
             MertError: there are features of another audio file of a name, or of an earlier state of it.
         """
         made = self._sources()
-        there = [name for name in files if self.path(name).exists() and name in made]
+        there = [name for name in files if name in made and self._whole(name)]
         changed = [name for name in there if made[name] != _source(files[name])]
         if changed:
             mend = f"give another folder with --out, or remove {self.path(changed[0])}"
             raise MertError(f"{files[changed[0]]}: {self.folder} holds features of another file of that name or state; {mend}")
         return [name for name in files if name not in set(there)]
+
+    def _whole(self, name: str) -> bool:
+        """Whether features are there and not cut off since; those that are get made again."""
+        path = self.path(name)
+        try:
+            if self.kind.format == "safetensors":
+                with safe_open(path, "np") as tensors:
+                    return list(tensors.keys()) == ["features"]
+            array = map_array(path)
+            return array.dtype == np.float32 and array.offset + array.nbytes == path.stat().st_size
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, SafetensorError) as error:
+            logger.warning(f"{path}: damaged ({error}); made again")
+            return False
 
     def _sources(self) -> Dict[str, List[int]]:
         """Size and time of each audio file, as it was heard."""
@@ -118,7 +138,7 @@ class FeatureFolder:
     def finish(self, name: str, array: np.ndarray, source: Path) -> None:
         """Gives a filled array its own name, and notes what was heard."""
         array.flush()
-        part_path(self.path(name)).replace(self.path(name))
+        put_in_place(self.path(name))
         with open(self.folder / SOURCES, "a", encoding="utf-8") as file:
             file.write(json.dumps([name, *_source(source)]) + "\n")
 
@@ -130,15 +150,6 @@ class FeatureFolder:
 def _source(path: Path) -> List[int]:
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]
-
-
-def _write(path: Path, text: str) -> None:
-    part = part_path(path)
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

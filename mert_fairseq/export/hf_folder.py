@@ -1,6 +1,6 @@
 """The Hugging Face folder: plain `transformers` loads it (AutoModel.from_pretrained(FOLDER)), no code of ours, no pickle.
 
-    config.json, model.safetensors      HubertModel: all of the encoder, without the heads
+    config.json, model.safetensors      HubertModel: all of the encoder, without the heads; in the file's metadata the hash of its weights
     heads.safetensors                   what predicts targets, for training to go on; transformers does not look at it
     preprocessor_config.json            Wav2Vec2FeatureExtractor: 24 kHz, the wave as it is
     README.md                           model card
@@ -8,11 +8,13 @@
 Folders of published MERT models are read too: without heads, and with their weights pickled (torch's safe loader reads them).
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -23,6 +25,7 @@ from mert_fairseq.export.hubert_config import SAME, hubert_config, settings_of
 from mert_fairseq.export.hubert_names import is_head, to_hugging_face
 from mert_fairseq.export.training_model import TrainingModel, codebooks_of
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.json_hash import is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
 
 CONFIG, WEIGHTS, HEADS, PREPROCESSOR = "config.json", "model.safetensors", "heads.safetensors", "preprocessor_config.json"
@@ -61,7 +64,7 @@ def write_folder(folder: Path, opened: TrainingModel) -> None:
     _write_weights(folder / WEIGHTS, to_hugging_face(weights))
     _write_weights(folder / HEADS, {name: tensor for name, tensor in weights.items() if is_head(name)})
     own = {"version": VERSION, "model": opened.settings, "codebook_sizes": codebooks_of(opened.model), "dtype": opened.dtype}
-    _write_json(folder / CONFIG, hubert_config(opened.model) | {"mert": own})
+    _write_json(folder / CONFIG, hubert_config(opened.model) | {"mert": with_hash(own)})
     _write_json(folder / PREPROCESSOR, PREPROCESSING)
 
 
@@ -80,6 +83,8 @@ def read_folder(folder: Path) -> HuggingFaceFolder:
         settings, sizes, dtype = dict(own["model"]), [int(size) for size in own["codebook_sizes"]], str(own["dtype"])
     except (KeyError, TypeError, ValueError) as error:
         raise MertError(f"{folder / CONFIG}: its part 'mert' is damaged ({error!r}); export the checkpoint again") from None
+    if not is_unchanged(own):
+        raise MertError(f"{folder / CONFIG}: its part 'mert' was changed since it was written; export the checkpoint again")
     _check_same_model(config, settings, str(folder))
     if not (folder / HEADS).exists():  # transformers' save_pretrained leaves them behind
         return HuggingFaceFolder(_encoder_weights(folder), settings, None, dtype)
@@ -120,7 +125,10 @@ def _read_weights(path: Path) -> Dict[str, Tensor]:
         found = read_pickled(str(path), "not a file of weights", "copy the folder again")
     else:
         try:
-            found = load(path.read_bytes())
+            content = path.read_bytes()
+            found = load(content)
+            if _hash_said(content) not in (None, _hash_of(found)):
+                raise SafetensorError("its weights are not those it was written with: sha256 differs")
         except FileNotFoundError:
             raise MertError(f"{path}: missing; copy or export the folder again") from None
         except (SafetensorError, OSError) as error:
@@ -130,8 +138,24 @@ def _read_weights(path: Path) -> Dict[str, Tensor]:
     return found
 
 
+def _hash_of(weights: Dict[str, Tensor]) -> str:
+    """Hex sha256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _hash_said(content: bytes) -> Optional[str]:
+    """The hash in a file's metadata; None in one of another program, transformers' save_pretrained for one."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header.get("__metadata__", {}).get("sha256")
+
+
 def _write_weights(path: Path, weights: Dict[str, Tensor]) -> None:
-    path.write_bytes(save(weights, metadata={"format": "pt"}))  # not save_file, which leaves a file that only its writer may read
+    # Not save_file, which leaves a file that only its writer may read.
+    path.write_bytes(save(weights, metadata={"format": "pt", "sha256": _hash_of(weights)}))
 
 
 def _read_json(path: Path) -> Dict[str, Any]:

@@ -43,11 +43,15 @@ def import_weights(source: str, sizes: Optional[Sequence[int]] = None) -> Import
     Raises:
         MertError: damaged, of another model, or without all of the encoder's weights, each of which is named.
     """
+    if sizes and min(sizes) < 1:
+        raise MertError(f"codebooks of {list(sizes)} entries: at least 1 each")
     if Path(source).is_dir():
         return _from_folder(Path(source), sizes)
     state = read_checkpoint(source)
     check_is_mert(source, state)
     settings = dict(state["cfg"]["model"])
+    if sizes and codebook_sizes(state) not in ([], list(sizes)):
+        raise MertError(f"{source}: holds heads for codebooks of {codebook_sizes(state)} entries, asked for {list(sizes)}")
     made = _fit(source, settings, codebook_sizes(state) or sizes or PUBLISHED_CODEBOOKS, state["model"])
     known = known_settings(settings)
     made.ignored = {name: value for name, value in settings.items() if name not in known and name != "_name" and value}

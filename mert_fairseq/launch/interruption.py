@@ -1,19 +1,23 @@
-"""Signals by which a scheduler announces the end: noted, acted upon between two updates, then handed to whom they were for.
+"""Signals by which a scheduler or a person announces the end: noted, acted upon between two updates, then handed to whom they were for.
 
 A handler that runs in the middle of an update could save half of it. So it only notes the signal; the trainer asks after each update.
+Ctrl-C (SIGINT) goes to all processes of the terminal at once: those that one has started leave it to that one, their starter.
 """
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+CTRL_C = signal.SIGINT
 INTERRUPTED = 85  # exit code: stopped by a signal, checkpoint saved, the same command goes on
+ENDED_BY_CTRL_C = 128 + CTRL_C
 
 
 class Interruption:
@@ -22,17 +26,34 @@ class Interruption:
     def __init__(self) -> None:
         self.received: Optional[int] = None
         self._before: Dict[int, Any] = {}
+        self._starter: Optional[int] = None
+        self._tell: Optional[Callable[[], None]] = None
 
-    def listen(self) -> None:
-        """From now on signals are noted; children by fork, which a scheduler signals as well, do not die of them."""
+    def listen(self, starter: Optional[int] = None) -> None:
+        """From now on signals are noted; children by fork, which a scheduler signals as well, do not die of them.
+
+        Args:
+            starter: the process that has started this one to train with others; Ctrl-C is left to it while it lives.
+        """
         if self._before or threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._note)
+        self._starter = starter
+        if signal.getsignal(CTRL_C) != signal.SIG_IGN:  # a command in the background of a script
+            self._before[CTRL_C] = signal.signal(CTRL_C, self._on_ctrl_c)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, CTRL_C))
         os.register_at_fork(after_in_child=self._shield_child)
+
+    def save_on_ctrl_c(self, tell: Callable[[], None] = lambda: None) -> None:
+        """From now on there is something to lose: the first Ctrl-C is noted, and `tell` called. Before, it ends the process."""
+        self._tell = tell
 
     def hand_on(self) -> None:
         """Lets the handler of before have its signal; exits with INTERRUPTED where there was none, or another process was signalled."""
+        if self.received == CTRL_C:
+            logger.warning("interrupted; the checkpoint is saved, the same command goes on")
+            sys.exit(ENDED_BY_CTRL_C)
         before = self._before.get(self.received)
         self.end()
         if callable(before):
@@ -50,12 +71,29 @@ class Interruption:
             self.received = number
             logger.warning(f"{signal.Signals(number).name}: a checkpoint is saved after this update, then training stops")
 
+    def _on_ctrl_c(self, number: int, frame: Any) -> None:
+        """The first is noted; one before anything was trained, and the second, end the process at once."""
+        if self._starter is not None and os.getppid() == self._starter:
+            return
+        if self._tell is None or self.received == number:
+            self._end_at_once()
+        self.received = number
+        logger.warning("Ctrl-C: a checkpoint is saved after this update, then training stops; Ctrl-C again ends it at once")
+        self._tell()
+
+    def _end_at_once(self) -> None:
+        """Without the clean-up of Python and torch, which waits for loader processes."""
+        for child in multiprocessing.active_children():
+            child.kill()
+        logger.warning("interrupted; the same command goes on from the last checkpoint, where there is one")
+        os._exit(ENDED_BY_CTRL_C)
+
     def _shield_child(self) -> None:
-        """In a child: signals of the scheduler are left to the parent; the parent's own SIGTERM still ends it."""
+        """In a child: Ctrl-C and the scheduler's signals are left to the parent; the parent's own SIGTERM still ends it."""
         if not self._before:
             return
         parent = os.getppid()
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, CTRL_C))
 
         def await_parent() -> None:
             while signal.sigwaitinfo(SIGNALS).si_pid != parent:

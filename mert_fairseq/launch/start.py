@@ -1,27 +1,35 @@
 """Starts training: in this process, or in several that it starts and watches."""
 
+import contextlib
 import functools
 import logging
+import multiprocessing
 import os
 import signal
 import sys
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any, Callable, Iterator
 
+import fairseq_cli.train
 import torch
 from fairseq.distributed import utils as distributed_utils
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import open_dict
 
+from mert_fairseq.checkpoint_files import remove_half_written
 from mert_fairseq.errors import MertError
+from mert_fairseq.folder_lock import sole_use
 from mert_fairseq.launch.cpu import prepare_cpu
-from mert_fairseq.launch.interruption import INTERRUPTED, SIGNALS, interruption
+from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
 from mert_fairseq.launch.rendezvous import keep_to_this_machine, listening_at_one_address
+from mert_fairseq.setting_ranges import SEED, check_ranges
 
 logger = logging.getLogger(__name__)
 
 ACCIDENT = 70  # exit code (EX_SOFTWARE): training broke off by no fault of the input
+WAIT_AFTER_RESTART_S = 300  # for the start before, on a node that Slurm took for lost; the other processes wait twice as long for this one
 
 
 def launch(stock: Callable) -> Callable:
@@ -47,6 +55,7 @@ def launch(stock: Callable) -> Callable:
 
 def _launch(cfg, main: Callable, options: dict) -> None:
     interruption.listen()
+    check_ranges("common", cfg.common, {"seed": SEED})  # fairseq seeds numpy before it builds anything
     _check_device(cfg)
     processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
     _settle(cfg, processes)
@@ -62,12 +71,27 @@ def _launch(cfg, main: Callable, options: dict) -> None:
 
 def run(main: Callable, cfg, **options: Any) -> None:
     """What each process does: listens for signals, and trains."""
-    interruption.listen()
+    parent = multiprocessing.parent_process()
+    interruption.listen(starter=None if cfg.distributed_training.distributed_no_spawn or parent is None else parent.pid)
     # A process that was spawned would spawn its loader processes too, which takes seconds an epoch and copies the targets.
     torch.multiprocessing.set_start_method("fork", force=True)
     if _num_gpus(cfg) == 0:
         prepare_cpu(cfg)
-    main(cfg, **options)
+    with _sole_use(cfg, main):
+        main(cfg, **options)
+
+
+@contextlib.contextmanager
+def _sole_use(cfg, main: Callable) -> Iterator[None]:
+    """Of the folder of checkpoints, held by the process that writes them; after a restart the start before may still be ending."""
+    if main is not fairseq_cli.train.main or cfg.distributed_training.distributed_rank != 0:
+        yield
+        return
+    mend = "another training runs there: let it end, or give another hydra.run.dir"
+    wait_s = WAIT_AFTER_RESTART_S if int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 else 0
+    with sole_use(Path(cfg.checkpoint.save_dir), mend, wait_s):
+        remove_half_written(Path(cfg.checkpoint.save_dir))
+        yield
 
 
 def _num_gpus(cfg) -> int:
@@ -112,27 +136,34 @@ def _settle(cfg, processes: Processes) -> None:
 def _start(cfg, train: Callable, processes: Processes, options: dict) -> None:
     """Starts processes, passes signals on to them, and ends as they do."""
     cfg.distributed_training.distributed_rank = None  # each finds its own
+    # What they inherit until they listen; SIGTERM ends one that waits for others in vain.
+    unheard = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2, CTRL_C))
     started = torch.multiprocessing.spawn(
         distributed_utils.distributed_main, (train, cfg, {**options, "start_rank": processes.rank}), processes.to_start, join=False
     )
+
+    def send(number: int, frame: Any = None) -> None:
+        for process in started.processes:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
     for number in SIGNALS:
-        signal.signal(number, lambda number, frame: [_send(process, number) for process in started.processes])
+        signal.signal(number, send)
+    interruption.save_on_ctrl_c(tell=lambda: send(signal.SIGUSR2))
+    signal.pthread_sigmask(signal.SIG_SETMASK, unheard)
     try:
         while not started.join():
             pass
     except torch.multiprocessing.ProcessExitedException as error:
-        if error.exit_code == INTERRUPTED:
-            interruption.end()
-            sys.exit(INTERRUPTED)
-        raise
+        if error.exit_code != INTERRUPTED:
+            raise
+        if interruption.received == CTRL_C:
+            interruption.hand_on()
+        interruption.end()
+        sys.exit(INTERRUPTED)
     except torch.multiprocessing.ProcessRaisedException as error:
         last = str(error).strip().rsplit("\n", 1)[-1]
         name, _, message = last.partition(": ")
         if name == f"{MertError.__module__}.{MertError.__qualname__}":
             raise MertError(message) from None
         raise
-
-
-def _send(process, number: int) -> None:
-    if process.is_alive():
-        os.kill(process.pid, number)

@@ -1,11 +1,12 @@
-"""Whether the audio of items can be read, from headers alone, and how long it is."""
+"""Whether the audio of items can be read, and how long it is."""
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 from mert_fairseq.data.audio import AudioError, audio_info
-from mert_fairseq.data.native_audio import open_audio
+from mert_fairseq.data.native_audio import check_contents, open_audio
 from mert_fairseq.probe.items import Item, StemFiles
 
 STEMS_SUFFIX = ".mp4"  # read by ffmpeg, not by libsndfile
@@ -13,16 +14,19 @@ ROUNDING_S = 0.1  # between a list's seconds and a file's
 Progress = Callable[[int, int], None]
 
 
-def lengths_of(items: Iterable[Item], threads: int, progress: Optional[Progress] = None) -> Tuple[Dict[Path, Optional[float]], List[str]]:
+def lengths_of(
+    items: Iterable[Item], threads: int, progress: Optional[Progress] = None, decode: bool = True
+) -> Tuple[Dict[Path, Optional[float]], List[str]]:
     """(file -> seconds, None for STEMS; what is wrong with those that cannot be read), each file once.
 
     Args:
+        decode: every file to its end; else its headers are read, and damage behind them is not seen.
         progress: told how many files are done, of how many.
     """
     paths = list(dict.fromkeys(path for item in items for path in files_of(item)))
     seconds, faults = {}, []
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        for done, (path, (length, fault)) in enumerate(zip(paths, pool.map(_length, paths)), 1):
+        for done, (path, (length, fault)) in enumerate(zip(paths, pool.map(functools.partial(_length, decode=decode), paths)), 1):
             if fault:
                 faults.append(fault)
             else:
@@ -52,17 +56,20 @@ def span_fault(item: Item, length: Optional[float]) -> str:
     return f"{item.path}: {length:.1f} s long, but {item.name} is {item.start_s:.1f} s to {stop}"
 
 
-def _length(path: Path) -> Tuple[Optional[float], str]:
+def _length(path: Path, decode: bool) -> Tuple[Optional[float], str]:
     """(seconds, ""), or (None, what is wrong)."""
     try:
         if path.suffix == STEMS_SUFFIX:
             return None, _stems_fault(path)
-        if path.suffix == ".mp3":  # its header's length, or an estimate: not decoded to its end
+        if path.suffix == ".mp3" and not decode:  # its header's length, or an estimate
             with open_audio(path) as sound:
                 length = sound.frames / sound.samplerate
         else:
             info = audio_info(path)
             length = info.native_frames / info.native_rate
+        if decode:
+            with open_audio(path) as sound:
+                check_contents(sound)
     except AudioError as error:
         return None, str(error).split("; ")[0]
     return (length, "") if length > 0 else (None, f"{path}: no audio in it")

@@ -44,21 +44,23 @@ def check(
     any_counts: bool = False,
     threads: Optional[int] = None,
     progress: Optional[Progress] = None,
+    decode: bool = True,
 ) -> CheckReport:
-    """Reads a task's items and the header of every audio file.
+    """Reads a task's items and every audio file.
 
     Args:
         options: of the task, as for a probe.
         any_counts: goes on with counts that differ from the published ones; a subset, say.
-        threads: that read headers; None: four per processor, as they mostly wait for the disk.
+        threads: that read files; None: one per processor to decode them, four for headers, which mostly wait for the disk.
         progress: told how many files are done, of how many.
+        decode: files to their ends; else their headers alone, and the report says so.
     """
     try:
         found = task.load(data, options)
     except MertError as error:
         return CheckReport(problems=[f"{task.name}: {error}"])
     report = check_items(task, found, options, any_counts)
-    _check_audio(task, found, threads or 4 * usable_cpus(), progress, report)
+    _check_audio(task, found, threads or (1 if decode else 4) * usable_cpus(), progress, report, decode)
     return report
 
 
@@ -138,11 +140,13 @@ def label_fault(kind: str, item: Item, num_classes: int) -> str:
     return ""
 
 
-def _check_audio(task: Task, found: TaskData, threads: int, progress: Optional[Progress], report: CheckReport) -> None:
+def _check_audio(task: Task, found: TaskData, threads: int, progress: Optional[Progress], report: CheckReport, decode: bool) -> None:
     """Whether files can be read, are as long as this dataset's are, and hold their items."""
-    seconds, faults = lengths_of(found.items, threads, progress)
-    whole = len(seconds) + len(faults)
-    report.lines.append(f"audio: {len(seconds):,} of {whole:,} files can be read, {sum(filter(None, seconds.values())) / 3600:.1f} h")
+    seconds, faults = lengths_of(found.items, threads, progress, decode)
+    whole, unheard = len(seconds) + len(faults), list(seconds.values()).count(None)
+    how = "headers alone, damage behind them is not seen" if not decode else f"{unheard:,} .stem.mp4 not decoded" * bool(unheard)
+    hours = sum(filter(None, seconds.values())) / 3600
+    report.lines.append(f"audio: {len(seconds):,} of {whole:,} files can be read, {hours:.1f} h" + f" ({how})" * bool(how))
     report.problems += [f"{fault}; {_mend(task)}" for fault in faults[:SHOWN]]
     if len(faults) > SHOWN:
         report.problems.append(f"{task.name}: {len(faults) - SHOWN:,} more files cannot be read; {_mend(task)}")

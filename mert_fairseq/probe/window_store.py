@@ -2,7 +2,7 @@
 
     FOLDER/store.json     version, shape of a row
     FOLDER/rows.f32       float32 rows, one behind the other
-    FOLDER/index.tsv      one line per row: its key
+    FOLDER/index.tsv      one line per row: its number, its checksum (CRC-32), its key
 
 A row counts once its line is in the index, which is written behind it: what a killed process leaves half-written is cut off. One process
 writes at a time, others wait; readers need no lock.
@@ -12,19 +12,20 @@ import fcntl
 import json
 import logging
 import os
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 
 
 class WindowStore:
@@ -45,9 +46,8 @@ class WindowStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                part = part_path(path)
-                part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-                part.replace(path)
+                with written_whole(path) as part:
+                    part.write_text(json.dumps(content) + "\n", encoding="utf-8")
             found = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise MertError(f"{path}: cannot be read or written ({error}); remove {folder}, or give another --cache") from None
@@ -63,25 +63,34 @@ class WindowStore:
             except BlockingIOError:
                 logger.info(f"{self.folder}: another process hears with this encoder; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            keys = self._keys()
-            os.truncate(_made(self._index), sum(len(key.encode()) + 1 for key in keys))
-            os.truncate(_made(self._rows), len(keys) * self._row_bytes)
+            lines = self._lines()
+            os.truncate(_made(self._index), sum(len(line.encode("utf-8", "surrogateescape")) + 1 for line in lines))
+            os.truncate(_made(self._rows), len(lines) * self._row_bytes)
             yield self
 
     def add(self, keys: Sequence[str], rows: np.ndarray) -> None:
         """Rows [n, *shape] under their keys; only within `writing`. Raises OSError, with nothing counted, on a full disk."""
+        first = os.path.getsize(self._rows) // self._row_bytes
+        sums = [zlib.crc32(np.ascontiguousarray(row, "<f4").tobytes()) for row in rows]
         with open(self._rows, "ab") as file:
             file.write(np.ascontiguousarray(rows, "<f4").tobytes())
         with open(self._index, "a", encoding="utf-8") as file:
-            file.write("".join(f"{key}\n" for key in keys))
+            file.write("".join(f"{number}\t{checksum:08x}\t{key}\n" for number, (checksum, key) in enumerate(zip(sums, keys), first)))
 
     def places(self) -> Dict[str, int]:
-        """Number of each key's row."""
-        return {key: row for row, key in enumerate(self._keys())}
+        """Number of each key's row. Raises MertError for an index that was changed."""
+        return {key: row for row, (_, key) in enumerate(self._entries())}
+
+    def check(self, numbers: Iterable[int]) -> None:
+        """Raises MertError if one of those rows does not have its checksum."""
+        rows, entries = self.rows(), self._entries()
+        for number in sorted(set(numbers)):
+            if f"{zlib.crc32(np.ascontiguousarray(rows[number]).tobytes()):08x}" != entries[number][0]:
+                raise MertError(f"{self._rows}: row {number} was changed since it was written; remove {self.folder} to hear all again")
 
     def rows(self) -> np.ndarray:
         """All rows [n, *shape], on disk."""
-        count = len(self._keys())
+        count = len(self._lines())
         if not count:
             return np.empty((0, *self.shape), np.float32)
         return np.memmap(self._rows, "<f4", mode="r", shape=(count, *self.shape))
@@ -94,11 +103,22 @@ class WindowStore:
     def _index(self) -> Path:
         return self.folder / "index.tsv"
 
-    def _keys(self) -> List[str]:
-        """Of whole lines whose rows are there."""
+    def _entries(self) -> List[Tuple[str, str]]:
+        """(checksum, key) of each row."""
+        found = []
+        for row, line in enumerate(self._lines()):
+            number, _, rest = line.partition("\t")
+            checksum, tab, key = rest.partition("\t")
+            if number != str(row) or not tab:
+                raise MertError(f"{self._index}: line {row + 1} was changed since it was written; remove {self.folder} to hear all again")
+            found.append((checksum, key))
+        return found
+
+    def _lines(self) -> List[str]:
+        """Whole lines whose rows are there."""
         if not self._index.exists():
             return []
-        *lines, _ = self._index.read_text(encoding="utf-8").split("\n")
+        *lines, _ = self._index.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         size = self._rows.stat().st_size if self._rows.exists() else 0
         return lines[: size // self._row_bytes]
 

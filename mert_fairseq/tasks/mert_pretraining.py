@@ -25,6 +25,7 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE, receptive_field
 from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.models.mert.config import conv_layers_of
+from mert_fairseq.setting_ranges import COUNT, SEED, Range, check_ranges
 from mert_fairseq.tasks.nonfinite import NonFiniteUpdates
 from mert_fairseq.tasks.throughput import StepClock, Throughput
 from mert_fairseq.tasks.training_watch import TrainingWatch
@@ -32,6 +33,11 @@ from mert_fairseq.tasks.versions import versions_line
 
 logger = logging.getLogger(__name__)
 
+RANGES = {
+    "crops_per_file": Range(0, 10**6),
+    **dict.fromkeys(("max_bad_files", "max_valid_crops", "alarms_from", "max_sample_size", "min_sample_size"), COUNT),
+    "seed": SEED,
+}
 SEED_STEP = 1_000_003  # between the seeds of an update's batches; beyond the number of updates
 
 
@@ -139,6 +145,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
             if distributed_utils.get_global_rank() == 0:
                 logger.info(versions_line(device))
             self.clock.restart()
+            interruption.save_on_ctrl_c()
         self._update = update_num + 1
         self._seed_batch(update_num)
         try:
@@ -205,6 +212,11 @@ def _check_settings(cfg: MERTPretrainingConfig) -> None:
         )
     if cfg.normalize:
         raise MertError("task.normalize=true: MERT's audio is not normalised; set task.normalize=false")
+    if cfg.fine_tuning:
+        raise MertError("task.fine_tuning=true: this task pre-trains; set task.fine_tuning=false")
+    for name in [*cfg.labels, *([] if cfg.cqt_labels is None else [cfg.cqt_labels])]:
+        if not name or "/" in name:
+            raise MertError(f"task.labels={list(cfg.labels)}, task.cqt_labels={cfg.cqt_labels!r}: names of stores needed, without /")
     if not cfg.labels:
         raise MertError("task.labels is empty: name at least one code store, e.g. task.labels=[encodec]")
     least, most = cfg.min_sample_size, cfg.max_sample_size
@@ -213,3 +225,4 @@ def _check_settings(cfg: MERTPretrainingConfig) -> None:
     for name in ("crops_per_file", "max_bad_files", "max_valid_crops", "alarms_from"):
         if getattr(cfg, name) < 0:
             raise MertError(f"task.{name}={getattr(cfg, name)} must be >= 0")
+    check_ranges("task", cfg, RANGES)

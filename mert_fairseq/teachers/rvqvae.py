@@ -11,6 +11,7 @@ Encoder and decoder are EnCodec's (Defossez et al. 2022, section 3.1; package `e
 import hashlib
 import logging
 import pickle
+import struct
 import warnings
 import zipfile
 from dataclasses import asdict, dataclass
@@ -37,6 +38,10 @@ from mert_fairseq.teachers.teacher_folder import (
 )
 
 logger = logging.getLogger(__name__)
+
+#: What torch's loader has been seen to raise on damaged files, besides its own refusals.
+DAMAGED = (RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError, AssertionError, OverflowError, MemoryError)
+DAMAGED += (struct.error, zipfile.BadZipFile)
 
 FORMAT = "mert-rvqvae"
 PUBLISHED_FILE, PUBLISHED_SHA256 = "encodec_24khz-d7cc33bc.th", "d7cc33bc"  # torch hub: a prefix of the file's sha256
@@ -156,7 +161,7 @@ def _load_published(path: Path, bandwidth: float) -> RVQVAE:
         codebooks = [state[f"quantizer.vq.layers.{k}._codebook.embed"] for k in range(num_codebooks)]
         state = {name: value for name, value in state.items() if name.startswith(("encoder.", "decoder."))}
         state["codebooks"] = torch.stack(codebooks)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (pickle.UnpicklingError, *DAMAGED) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise MertError(f"{path} is not EnCodec's state dict or is damaged ({type(error).__name__}: {reason}); nothing in it was run; "
                         f"fetch it again or make a teacher offline: {FIT_COMMAND}") from error

@@ -1,7 +1,7 @@
 """The folder of a fitted teacher: its weights and a small JSON that says what they are.
 
-    TEACHER/config.json         {"format": "mert-rvqvae", "version": 1, "sha256": ..., "settings": {...}, "report": {...}}
-    TEACHER/model.safetensors   the weights; `sha256` is of this file
+    TEACHER/config.json         {"format": "mert-rvqvae", "version": 1, "sha256": ..., "settings": {...}, "report": {...}, ...}
+    TEACHER/model.safetensors   the weights; `sha256` is of this file, `content_sha256` of the JSON's other values
 
 Writer beside reader; `format` names the kind of teacher, `settings` fix its shapes and arithmetic, `report` has its figures.
 """
@@ -9,8 +9,6 @@ Writer beside reader; `format` names the kind of teacher, `settings` fix its sha
 import hashlib
 import json
 import math
-import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, Union
@@ -19,7 +17,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -48,36 +48,29 @@ def check_free(folder: Union[str, Path]) -> Path:
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise MertError(f"{folder} holds something else; a teacher wants a new or empty folder: give another OUT")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryDirectory(prefix=".mert", dir=above).cleanup()
+    except OSError as error:
+        raise MertError(f"{folder}: cannot be written, {above} is no folder to write in ({error.strerror}); give another OUT") from None
     return folder
 
 
 def write_teacher(
     folder: Union[str, Path], format_name: str, weights: bytes, settings: Dict[str, Any], report: Dict[str, Any]
 ) -> str:
-    """Writes the two files into a new folder beside `folder` and renames it: a folder that is there is complete. Returns the hash."""
+    """Writes the two files; a folder that is there is complete. Returns the hash."""
     folder = check_free(folder)
     digest = hashlib.sha256(weights).hexdigest()
     config = dict(format=format_name, version=VERSION, sha256=digest, settings=settings, report=report)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with written_whole(folder) as part:
+            part.mkdir()
+            (part / WEIGHTS_FILE).write_bytes(weights)
+            (part / CONFIG_FILE).write_text(json.dumps(with_hash(config), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
-    replaced = written.with_name(written.name + ".replaced")
-    try:
-        written.chmod(0o755)  # mkdtemp's 0700 would hide the teacher from the other users of a cluster
-        (written / WEIGHTS_FILE).write_bytes(weights)
-        (written / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            os.replace(folder, replaced)
-        os.replace(written, folder)
-    except OSError as error:
-        raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
-    finally:
-        if replaced.exists() and not folder.exists():
-            os.replace(replaced, folder)  # the new one could not be put in place: keep the old
-        shutil.rmtree(written, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
     return digest
 
 
@@ -102,6 +95,8 @@ def read_config(folder: Path, formats: Tuple[str, ...], settings_keys: Mapping[s
     if wrong:
         kind = settings_keys[wrong[0]].type.__name__
         raise MertError(f"{path}: setting {wrong[0]}={str(values[wrong[0]])[:40]!r}; a finite {kind} needed: fit anew: {fit}")
+    if not is_unchanged(config):
+        raise MertError(f"{path} was changed since it was written (its sha256 differs); copy the folder again or fit anew: {fit}")
     return config
 
 

@@ -327,7 +327,7 @@ def test_an_output_folder_that_is_a_file_is_refused(music, tmp_path):
 
 def test_a_worker_that_dies_is_named_and_does_not_hang(music, monkeypatch):
     """As where libsndfile crashes on a damaged file, or memory runs out."""
-    monkeypatch.setattr("mert_fairseq.data.scan.check_file", _die)
+    monkeypatch.setattr("mert_fairseq.data.check_pool.check_file", _die)
     with pytest.raises(MertError, match="a worker process died at or soon after .*00.wav; move that file away"):
         run(music, workers=2)
 

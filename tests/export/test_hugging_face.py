@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from argparse import Namespace
@@ -117,6 +118,17 @@ def test_weight_that_is_a_little_off_is_noticed(one_checkpoint, tmp_path, monkey
     said = capsys.readouterr().err
     assert "over 0.0001; nothing was written" in said and float(said.split(" by ")[1].split(",")[0]) < 0.1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_exports_left_goes(one_checkpoint, tmp_path):
+    """A folder beside the one that is made."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getppid()):
+        (tmp_path / f".mert.{socket.gethostname()}.{process}.part").mkdir()
+    (tmp_path / f".mert.{socket.gethostname()}.{dead.pid}.part" / "model.safetensors").touch()
+    assert main(["export", str(one_checkpoint.path), str(tmp_path / "mert")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".mert.{socket.gethostname()}.{os.getppid()}.part", "mert"]
 
 
 def test_nothing_is_left_on_a_full_disk(one_checkpoint, tmp_path, full_disk, capsys):

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for shared in (HERE, HERE.parent / "integration", HERE.parent / "export", HERE.parent / "fuzz"):
+for shared in (HERE, *(HERE.parent / name for name in ("integration", "export", "report", "probe", "fuzz"))):
     sys.path.insert(0, str(shared))
 
+import commands  # noqa: E402
+import training_runs  # noqa: E402
+from forked import Interpreter  # noqa: E402
 from outcomes import LEAST, OUTCOMES, Faults, read_counts, table  # noqa: E402
 
 
@@ -32,6 +35,25 @@ def pytest_configure_node(node):
 def faults(request):
     """Counts what is injected and what became of it."""
     return Faults(request.config.faults_path, request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def interpreter(tmp_path_factory):
+    """Starts `mert` and `fairseq-hydra-train` within milliseconds."""
+    with Interpreter(tmp_path_factory.mktemp("terminals")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Inputs of all commands of `commands`."""
+    return commands.write_inputs(tmp_path_factory.mktemp("inputs") / "data")
+
+
+@pytest.fixture(scope="session")
+def training_corpus(tmp_path_factory):
+    """Audio, manifests and targets of `training_runs`."""
+    return training_runs.build_corpus(tmp_path_factory.mktemp("training") / "corpus")
 
 
 def pytest_terminal_summary(terminalreporter, config):

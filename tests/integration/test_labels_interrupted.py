@@ -1,5 +1,6 @@
 """Killed dumpers, two at work on one store, and a full disk: the store is that of one undisturbed run, or is refused."""
 
+import hashlib
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import torch
 
 from mert_fairseq.cli.main import main
 from mert_fairseq.data.manifest import read_manifest, write_manifest
-from mert_fairseq.data.shard import shard_path, write_shard
+from mert_fairseq.data.shard import read_info, shard_path, write_shard
 from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.teachers.labelling import Labeller, write_labels
@@ -181,6 +182,20 @@ def test_a_writer_killed_at_any_step_leaves_all_or_nothing(shard):
             left.unlink()
         step += 1
     assert step >= 4 and is_complete(path, manifest)
+
+
+def test_a_writer_killed_over_another_shard_leaves_no_false_description(shard):
+    """The shard that was there has other codes of the same shape, so that only its hash could tell."""
+    path, info, arrays, _ = shard
+    step, others = 0, [array // 2 for array in arrays]
+    write_in_another_process(path, info, others)
+    while killed_at(step, path, info, arrays):
+        if path.with_suffix(".json").exists():
+            held = np.ascontiguousarray(np.load(path))
+            assert hashlib.sha256(held.data).hexdigest() == read_info(path).data_sha256, f"killed before step {step}"
+        write_in_another_process(path, info, others)
+        step += 1
+    assert step >= 5
 
 
 def test_a_shard_completed_by_another_is_not_lost_when_its_second_writer_is_killed(shard):

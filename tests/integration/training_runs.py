@@ -1,6 +1,7 @@
 """A small corpus with targets, and the real training command on it, in a fresh interpreter."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Dict, List
 import numpy as np
 import soundfile
 
+from mert_fairseq.checkpoints import read_checkpoint
 from mert_fairseq.data.manifest import read_manifest, write_manifest
 from mert_fairseq.data.target_store import store_folder
 from mert_fairseq.frames import HOP, SAMPLE_RATE, num_code_frames
@@ -74,9 +76,14 @@ def build_corpus(folder: Path, num_train: int = 6, num_valid: int = 2, seconds: 
 
 def command(corpus: Path, run_dir: Path, *overrides: str) -> List[str]:
     """The command line a user gives, with a small model."""
+    return shipped_command(corpus, run_dir, *SMALL_MODEL, *overrides)
+
+
+def shipped_command(corpus: Path, run_dir: Path, *overrides: str) -> List[str]:
+    """The command line a user gives, with mert_tiny as it is."""
     program = str(Path(sys.executable).with_name("fairseq-hydra-train"))
     places = [f"task.data={corpus}/manifest", f"task.label_dir={corpus}/labels", f"hydra.run.dir={run_dir}"]
-    return [program, "--config-name", "mert_tiny", *places, *SMALL_MODEL, *overrides]
+    return [program, "--config-name", "mert_tiny", *places, *overrides]
 
 
 def environment(**changes: str) -> Dict[str, str]:
@@ -105,6 +112,18 @@ def train_and_kill(corpus: Path, run_dir: Path, update: int, *overrides: str) ->
     process.kill()
     process.wait()
     assert alive, f"the run ended before update {update}, code {process.returncode}"
+
+
+def begin_at(run_dir: Path, other: Path, update: int) -> None:
+    """Makes `run_dir` a run that was stopped behind an update of another, which kept the checkpoints of all its updates and epochs."""
+    checkpoints = [*(other / "checkpoints").glob(f"checkpoint_*_{update}.pt"), *(other / "checkpoints").glob("checkpoint[0-9]*.pt")]
+    (found,) = [path for path in checkpoints if _updates_in(path) == update]
+    (run_dir / "checkpoints").mkdir(parents=True)
+    shutil.copyfile(found, run_dir / "checkpoints" / "checkpoint_last.pt")
+
+
+def _updates_in(checkpoint: Path) -> int:
+    return read_checkpoint(str(checkpoint))["optimizer_history"][-1]["num_updates"]
 
 
 def logged_numbers(run_dir: Path) -> Dict[str, Dict[int, Dict[str, float]]]:

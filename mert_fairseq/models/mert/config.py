@@ -12,6 +12,7 @@ from omegaconf import II
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import CONV_LAYERS
+from mert_fairseq.setting_ranges import COUNT, DROPOUT, PROBABILITY, SEED, SIZE, Range, check_ranges
 
 AUTOCAST_CHOICES = ChoiceEnum(["none", "bf16", "auto"])
 
@@ -65,8 +66,36 @@ class MERTConfig(HubertConfig):
     )
 
 
+RANGES = {
+    "encoder_layers": Range(1, 1000),
+    **dict.fromkeys(("encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "conv_pos"), SIZE),
+    "audio_cqt_bins": Range(0, SIZE.most),  # those that make no octaves are refused with the transform
+    **dict.fromkeys(("mask_length", "mask_channel_length", "conv_pos_groups", "depthwise_conv_kernel_size"), SIZE),
+    **dict.fromkeys(("required_seq_len_multiple",), Range(1, 1000)),
+    **dict.fromkeys(("dropout", "attention_dropout", "activation_dropout", "dropout_input", "dropout_features"), DROPOUT),
+    "encoder_layerdrop": DROPOUT,
+    "final_dim": Range(-1, 1 << 16),  # not above 0: as wide as the encoder
+    "logit_temp": Range(1e-4, 1e4),
+    "feature_grad_mult": Range(0, 1e4),
+    "mask_prob": PROBABILITY,
+    "mask_channel_prob": PROBABILITY,
+    **dict.fromkeys(("mask_other", "mask_channel_other"), COUNT),
+    **dict.fromkeys(("mask_min_space", "mask_channel_min_space"), COUNT),
+    "mixture_prob": Range(-1, 1),  # not above 0: off
+    "inbatch_noise_augment_volume": Range(-1e4, 1e4),
+    "attention_relax": Range(-1, 1e4),
+    "seed": SEED,
+}
+MOST_CHANNELS = 1 << 16
+MOST = 10**9  # samples of a segment, segments of a clip
+
+
 def check_settings(cfg: MERTConfig) -> None:
-    """Refuses settings inherited from HuBERT that would be ignored or fail, and bounds that are the wrong way round."""
+    """Refuses numbers out of their range, settings inherited from HuBERT that would be ignored or fail, and bounds the wrong way round."""
+    check_ranges("model", cfg, RANGES)
+    for name in ("encoder_attention_heads", "conv_pos_groups"):
+        if cfg.encoder_embed_dim % getattr(cfg, name):
+            raise MertError(f"model.{name}={getattr(cfg, name)}: must divide model.encoder_embed_dim={cfg.encoder_embed_dim}")
     for name in ("mask_channel_prob", "target_glu", "no_mask_overlap"):  # the last one fails in fairseq on numpy >= 1.24
         if getattr(cfg, name):
             raise MertError(f"model.{name}={getattr(cfg, name)} is not supported; leave it at {type(getattr(cfg, name))()}")
@@ -74,8 +103,8 @@ def check_settings(cfg: MERTConfig) -> None:
         raise MertError("model.mask_selection=uniform is not supported; use static, normal or poisson")
     for name, lowest in (("inbatch_noise_augment_len_range", 1), ("inbatch_noise_augment_number_range", 0)):
         bounds = list(getattr(cfg, name))
-        if len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1]:
-            raise MertError(f"model.{name}={bounds}: [least, most] needed, from {lowest}")
+        if len(bounds) != 2 or any(type(bound) is not int for bound in bounds) or not lowest <= bounds[0] <= bounds[1] <= MOST:
+            raise MertError(f"model.{name}={bounds}: [least, most] needed, from {lowest} to {MOST}")
 
 
 _OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul}
@@ -88,15 +117,19 @@ def conv_layers_of(spec: Union[str, Sequence[Sequence[int]]]) -> List[Tuple[int,
     Args:
         spec: such a list, or the published string, e.g. "[(512,10,5)] + [(512,3,2)] * 4".
     """
-    wanted = "a list of [channels, kernel, stride] with positive integers"
+    wanted = f"a list of [channels, kernel, stride] with positive integers up to {MOST_CHANNELS}"
     try:
         layers = _literal(ast.parse(spec, mode="eval").body) if isinstance(spec, str) else spec
         stack = [tuple(layer) for layer in layers]
     except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise MertError(f"model.conv_feature_layers={spec!r}: {wanted} needed") from error
-    if not stack or any(len(layer) != 3 or any(type(number) is not int or number < 1 for number in layer) for layer in stack):
+    if not stack or not all(len(layer) == 3 and all(map(_is_size, layer)) for layer in stack):
         raise MertError(f"model.conv_feature_layers={spec!r}: {wanted} needed")
     return stack
+
+
+def _is_size(number: Any) -> bool:
+    return type(number) is int and 1 <= number <= MOST_CHANNELS
 
 
 def _literal(node: ast.expr):

@@ -14,16 +14,17 @@ from typing import List
 import numpy as np
 import soundfile
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.folder_lock import sole_use
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.items import SPLITS, Item, TaskData
 from mert_fairseq.probe.toy.soundfont import SoundFont
 from mert_fairseq.probe.toy.tasks import KITS, TOY_TASKS, programs_of
 
-VERSION = 2
-CLIPS = {"train": 240, "valid": 96, "test": 288}  # of each task, classes in turn
+VERSION = 3
+CLIPS = {"train": 240, "valid": 96, "test": 576}  # of each task, classes in turn
 
 
 def build(folder: Path, seed: int = 0) -> None:
@@ -32,17 +33,20 @@ def build(folder: Path, seed: int = 0) -> None:
     Raises:
         MertError: the folder holds another version or seed, or no sound font is installed.
     """
+    with sole_use(folder, "let it make the clips", wait_s=float("inf")):  # of two, one would write clips that the other reads
+        _build(folder, seed)
+
+
+def _build(folder: Path, seed: int) -> None:
     content, path = {"version": VERSION, "seed": seed, "clips": CLIPS}, folder / "toy.json"
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         found = parse_json(path.read_text(encoding="utf-8")) if path.exists() else content
     except ValueError:
         found = None
     if found != content:
         raise MertError(f"{path}: holds clips of another version or seed; give another folder, or remove {folder}")
-    part = part_path(path)
-    part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_text(json.dumps(content) + "\n", encoding="utf-8")
     font = None
     for number, name in enumerate(TOY_TASKS):
         if not (folder / name / "labels.tsv").exists():
@@ -62,9 +66,8 @@ def _build_task(folder: Path, name: str, font: SoundFont, rng: np.random.Generat
             clip = f"{split}-{number:03d}.flac"
             soundfile.write(folder / clip, font.render(notes, instruments, task.seconds, kit), SAMPLE_RATE)
             lines.append(f"{clip}\t{split}\t{task.classes[label]}\n")
-    part = part_path(folder / "labels.tsv")
-    part.write_text("".join(lines), encoding="utf-8")
-    part.replace(folder / "labels.tsv")
+    with written_whole(folder / "labels.tsv") as part:
+        part.write_text("".join(lines), encoding="utf-8")
 
 
 def read(folder: Path, name: str) -> TaskData:

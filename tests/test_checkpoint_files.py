@@ -1,0 +1,69 @@
+"""Checkpoints and logs on a disk that is full, and what killed runs left."""
+
+import logging
+import resource
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+
+import mert_fairseq  # noqa: F401  puts its own in place of fairseq's
+from mert_fairseq.checkpoint_files import remove_half_written
+from mert_fairseq.errors import MertError
+
+
+@pytest.fixture
+def full_disk():
+    """A disk with room for 10,000 bytes per file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_and_says_so_in_one_line(tmp_path, full_disk):
+    path = tmp_path / "checkpoint_last.pt"
+    checkpoint_utils.torch_persistent_save({"model": torch.ones(5)}, str(path))
+    before = path.read_bytes()
+    with pytest.raises(MertError, match="checkpoint_last.pt: cannot be written .File too large.; make room, and the same command goes on"):
+        checkpoint_utils.torch_persistent_save({"model": torch.zeros(5000)}, str(path))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_copy_on_a_full_disk_leaves_the_one_before(tmp_path):
+    source, target = tmp_path / "checkpoint_1_5.pt", tmp_path / "checkpoint_last.pt"
+    source.write_bytes(bytes(20_000))
+    target.write_bytes(b"before")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with pytest.raises(MertError, match="checkpoint_last.pt: cannot be written"):
+            PathManager.copy(str(source), str(target), overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert target.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_no_fault_of_the_disk_stays_what_it_is(tmp_path):
+    with pytest.raises(Exception) as caught:
+        checkpoint_utils.torch_persistent_save({"model": lambda: None}, str(tmp_path / "checkpoint1.pt"))
+    assert not isinstance(caught.value, MertError) and not list(tmp_path.iterdir())
+
+
+def test_what_killed_runs_left_half_written_goes(tmp_path):
+    for name in ("checkpoint_last.pt", "checkpoint_last.pt.part", "checkpoint_1_5.pt.part", "notes.part"):
+        (tmp_path / name).touch()
+    remove_half_written(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_last.pt", "notes.part"]
+
+
+def test_a_log_file_that_cannot_be_written_stops_with_one_line(tmp_path, full_disk):
+    logger, handler = logging.getLogger("full"), logging.FileHandler(tmp_path / "train.log")
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(MertError, match="train.log: cannot be written .File too large.; make room"):
+            logger.error("x" * 20_000)
+    finally:
+        logger.removeHandler(handler)
+        handler.stream = None
