@@ -4,9 +4,9 @@ import random
 from pathlib import Path
 
 import pytest
+from limited_memory import little_memory
 from mutations_of_bytes import mutated
 from readers import READERS
-from test_malicious_checkpoints import little_memory
 
 FOUND = Path(__file__).parents[1] / "fuzz" / "found"
 COUNTED = 20  # of a reader's inputs, in the table

@@ -2,29 +2,14 @@
 
 import itertools
 import pickle
-import resource
-from contextlib import contextmanager
 
 import malicious_files
 import pytest
 import torch
+from limited_memory import little_memory
 from made_checkpoints import write_checkpoint
 from malicious_pickles import FORMS, PAYLOADS, PLACES
 from weight_readers import READERS, read_safetensors
-
-MOST_BYTES = 2 << 30  # of address space beyond what is in use; the files here have some kilobytes
-
-
-@contextmanager
-def little_memory():
-    """Whatever a file claims, no more than that is had."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    used = 4096 * int(open("/proc/self/statm").read().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_BYTES, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.fixture(scope="module")
