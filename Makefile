@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 TRANSFORMERS_4 := transformers==4.56.2 huggingface-hub==0.36.2 tokenizers==0.22.2 requests==2.34.2 urllib3==2.8.0 \
   charset-normalizer==3.5.2 certifi==2026.10.18
 
-.PHONY: setup demo test test-slurm test-page lint check benchmark benchmark-probing clean
+.PHONY: setup demo test test-slurm test-page lint check benchmark benchmark-offline clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -62,12 +62,13 @@ test-page: setup
 
 check: test
 
+# Training: its steps, memory and data path.
 benchmark: setup
-	$(BIN)/python tests/benchmarks/run.py cqt crops encodec manifest startup step
+	$(BIN)/python tests/benchmarks/run.py cqt crops manifest startup step
 
-# What is done with a trained model; its rows stand in the same table.
-benchmark-probing: setup
-	$(BIN)/python tests/benchmarks/run.py features probe_grid
+# What is done before and behind it: codes of the teacher, features, the grid of probing heads. Its rows stand in the same table.
+benchmark-offline: setup
+	$(BIN)/python tests/benchmarks/run.py encodec features probe_grid
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

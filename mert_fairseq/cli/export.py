@@ -1,11 +1,10 @@
 """`mert export`: a training checkpoint as a folder for Hugging Face's transformers."""
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Optional
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.compare import TOLERANCE, largest_difference
 from mert_fairseq.export.hf_folder import write_folder
@@ -36,14 +35,11 @@ def run(args: argparse.Namespace) -> int:
     if out == Path.cwd():
         raise MertError(f"{args.out}: the folder that you are in; give one to make")
     opened = open_training_model(args.checkpoint)
-    part = part_path(out)
     try:
-        difference = _write(part, opened, _run_dir(Path(args.checkpoint)), args.onnx)
-        part.replace(out)
+        with written_whole(out) as part:
+            difference = _write(part, opened, _run_dir(Path(args.checkpoint)), args.onnx)
     except OSError as error:
         raise MertError(f"{args.out}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     print(f"{args.out}: hidden states differ from the checkpoint's by at most {difference:.1g}; "
           f"AutoModel.from_pretrained('{args.out}') loads it")
     return 0

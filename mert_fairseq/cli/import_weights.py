@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.imported import Imported, import_weights
 
@@ -37,15 +37,12 @@ def run(args: argparse.Namespace) -> int:
     if out.exists():
         raise MertError(f"{out}: exists; give another name, or remove it")
     imported = import_weights(args.source, args.codebook_sizes)
-    part = part_path(out.absolute())
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(imported.state, part)
-        part.replace(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(out) as part:
+            torch.save(imported.state, part)
     except (OSError, RuntimeError) as error:  # torch's writer says of a full disk that it is a RuntimeError
         raise MertError(f"{out}: cannot be written ({str(error).splitlines()[0]})") from None
-    finally:
-        part.unlink(missing_ok=True)
     _say(imported)
     print(f"{out}: {len(imported.state['model'])} weights; train from it with checkpoint.finetune_from_model={out}")
     return 0

@@ -3,18 +3,20 @@
 import argparse
 from pathlib import Path
 
-from mert_fairseq.probe.table import compare, probe_table
+from mert_fairseq.probe.comparison import compare, compare_with_several
+from mert_fairseq.probe.table import probe_table
 
 
 def add_parsers(kinds) -> None:
-    """Adds `table RUNS...` and `compare RUN OTHER`."""
+    """Adds `table RUNS...` and `compare RUN OTHER...`."""
     table = kinds.add_parser("table", help="the 14-task markdown table of runs, beside published models")
     table.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="output folder of `mert probe`; none: published models alone")
     table.add_argument("--own", action="store_true", help="without published models")
     table.set_defaults(run=run_table)
-    versus = kinds.add_parser("compare", help="differences of two runs on the same test items, with their 95 %% intervals")
+    versus = kinds.add_parser("compare", help="differences of runs on the same test items, with their 95 %% intervals")
     versus.add_argument("one", metavar="RUN", type=Path, help="output folder of `mert probe`")
-    versus.add_argument("other", metavar="OTHER", type=Path, help="the one that it is held against")
+    others = "the one that it is held against; of several, seeds of random weights say, the interval is over them"
+    versus.add_argument("others", metavar="OTHER", nargs="+", type=Path, help=others)
     versus.set_defaults(run=run_compare)
 
 
@@ -26,5 +28,6 @@ def run_table(args: argparse.Namespace) -> int:
 
 def run_compare(args: argparse.Namespace) -> int:
     """Prints the differences."""
-    print(compare(args.one, args.other), end="")
+    several = len(args.others) > 1
+    print(compare_with_several(args.one, args.others) if several else compare(args.one, *args.others), end="")
     return 0

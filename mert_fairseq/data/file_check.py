@@ -11,6 +11,7 @@ import soundfile
 
 from mert_fairseq.data.audio import audio_info, read_audio
 from mert_fairseq.data.native_audio import AudioError, open_audio
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 
@@ -138,14 +139,10 @@ def _as_pcm_16(source: Path, num_samples: int) -> Tuple[np.ndarray, int]:
 
 def _write_copy(target: Path, wave: np.ndarray, comment: str) -> None:
     """Write int16 [S] as FLAC under a temporary name and rename it; raises MertError where that fails."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as sound:
+        with written_whole(target) as part, soundfile.SoundFile(part, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as sound:
             sound.comment = comment  # before the samples: it is part of the header
             sound.write(wave)
-        os.replace(temporary, target)
     except (soundfile.SoundFileError, OSError) as error:
         raise MertError(f"{target}: the copy cannot be written ({error}); free space or change --convert") from error
-    finally:
-        temporary.unlink(missing_ok=True)

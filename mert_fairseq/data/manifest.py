@@ -25,6 +25,7 @@ from typing import Dict, Iterable, Optional, Tuple, Union
 import numpy as np
 
 from mert_fairseq.data.manifest_rows import Rows, parse_rows
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 
@@ -81,17 +82,13 @@ def write_manifest(path: Union[str, Path], root: Union[str, Path], rows: Iterabl
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as handle:
+    with written_whole(path) as part:
+        with open(part, "wb") as handle:
             handle.write(os.fsencode(os.path.abspath(root)) + b"\n")
             handle.writelines(b"%b\t%d\n" % (os.fsencode(name), operator.index(length)) for name, length in rows)
-        manifest = _parse(temporary, shown_as=path)
-        os.replace(temporary, path)
-        temporary.write_text(_side_text(manifest), encoding="utf-8")
-        os.replace(temporary, path.with_suffix(".json"))
-    finally:
-        temporary.unlink(missing_ok=True)
+        manifest = _parse(part, shown_as=path)
+    with written_whole(path.with_suffix(".json")) as part:
+        part.write_text(_side_text(manifest), encoding="utf-8")
 
 
 def read_manifest(path: Union[str, Path]) -> Manifest:

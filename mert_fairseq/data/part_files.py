@@ -1,9 +1,20 @@
-"""Temporary files beside what they will become: one name per writer, and the removal of those whose writer was killed."""
+"""Files that are there as a whole or not at all: written under a temporary name beside their own, and renamed.
+
+    with written_whole(path) as part:
+        part.write_text("all of it")
+
+The temporary name is of one writer; what is left of one that was killed is removed by the next.
+"""
 
 import os
+import shutil
 import socket
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Iterator
+
+from mert_fairseq.errors import MertError
 
 ABANDONED_S = 24 * 3600  # without a write, on a machine whose processes cannot be asked for
 
@@ -11,6 +22,40 @@ ABANDONED_S = 24 * 3600  # without a write, on a machine whose processes cannot 
 def part_path(path: Path) -> Path:
     """.{name}.{host}.{process}.part beside `path`: of no other process, be it on another node of a shared file system."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """The temporary name to write a file or a folder under; at the end it becomes `path`, in place of what was there.
+
+    If the writing fails it is removed, and what was there stays.
+    """
+    part = part_path(path.absolute())
+    try:
+        yield part
+        _put(part, path)
+    finally:
+        _remove(part)
+
+
+def put_in_place(path: Path) -> None:
+    """The same for a file that was written under `part_path(path)` piece by piece, with others between."""
+    _put(part_path(path.absolute()), path)
+
+
+def write_whole(path: Path, content: bytes, mend: str, own_folder: bool = False) -> None:
+    """A file of these bytes; raises MertError, which ends in `mend`, where it cannot be written.
+
+    Args:
+        own_folder: make the folder it lies in.
+    """
+    try:
+        if own_folder:
+            path.parent.mkdir(exist_ok=True)
+        with written_whole(path) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        raise MertError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
 
 
 def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
@@ -28,6 +73,29 @@ def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
         except FileNotFoundError:  # its writer has just finished
             continue
         if gone:
+            part.unlink(missing_ok=True)
+
+
+def _put(part: Path, path: Path) -> None:
+    if not part.is_dir() or not path.exists():
+        os.replace(part, path)
+        return
+    before = part.with_name(f"{part.name}.replaced")  # a folder takes the place of an empty one alone
+    os.replace(path, before)
+    try:
+        os.replace(part, path)
+    finally:
+        if not path.exists():  # the new one could not be put in place: keep the old
+            os.replace(before, path)
+        _remove(before)
+
+
+def _remove(part: Path) -> None:
+    """Says nothing of what cannot be removed, which would hide why the writing failed."""
+    with suppress(OSError):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
             part.unlink(missing_ok=True)
 
 

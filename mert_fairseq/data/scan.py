@@ -25,6 +25,7 @@ from tqdm import tqdm
 from mert_fairseq.data.audio import AUDIO_SUFFIXES, is_audio_name
 from mert_fairseq.data.file_check import CheckSettings, FileResult, check_file
 from mert_fairseq.data.manifest import write_manifest
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 
@@ -196,7 +197,6 @@ def _write_report(out_dir: Path, results: List[FileResult]) -> Path:
         lines.append("\t".join(text.translate({9: "\\t", 10: "\\n", 13: "\\r"}) for text in row))
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / REPORT_NAME
-    temporary = out_dir / f".{REPORT_NAME}.{os.getpid()}.part"
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
-    os.replace(temporary, path)
+    with written_whole(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
     return path

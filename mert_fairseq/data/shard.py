@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 import numpy as np
 
 from mert_fairseq.data.manifest import Manifest
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 
 FORMAT = "mert-target-store"
@@ -73,32 +73,28 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
         info: `frames` and `data_sha256` are filled in here.
         arrays: one array per manifest row covered, in order; an empty one [0, width] marks a bad file.
     """
-    temporary = part_path(path)
     dtype, digest, info.frames = info.dtype, hashlib.sha256(), []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as out:
-            _write_header(out, dtype, 0, info.width)
-            for array in arrays:
-                rows = np.ascontiguousarray(array, dtype=dtype)
-                assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
-                digest.update(rows.data)
-                out.write(rows.data)
-                info.frames.append(len(rows))
-            out.seek(0)
-            _write_header(out, dtype, sum(info.frames), info.width)
-            out.flush()
-            os.fsync(out.fileno())
-        info.data_sha256 = digest.hexdigest()
-        _unlink_other(path.with_suffix(".json"), info)
-        os.replace(temporary, path)
+        with written_whole(path) as part:
+            with open(part, "wb") as out:
+                _write_header(out, dtype, 0, info.width)
+                for array in arrays:
+                    rows = np.ascontiguousarray(array, dtype=dtype)
+                    assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
+                    digest.update(rows.data)
+                    out.write(rows.data)
+                    info.frames.append(len(rows))
+                out.seek(0)
+                _write_header(out, dtype, sum(info.frames), info.width)
+                out.flush()
+                os.fsync(out.fileno())
+            info.data_sha256 = digest.hexdigest()
+            _unlink_other(path.with_suffix(".json"), info)
         _write_json(path.with_suffix(".json"), info)
     except OSError as error:
         mend = "make room or pick another folder and run again"
         raise MertError(f"{path}: cannot be written ({error.strerror}); {mend}") from error
-    finally:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def _unlink_other(side: Path, info: ShardInfo) -> None:
@@ -120,15 +116,10 @@ def _write_header(out, dtype: np.dtype, frames: int, width: int) -> None:
 
 
 def _write_json(path: Path, info: ShardInfo) -> None:
-    temporary = part_path(path)
-    try:
-        with open(temporary, "w", encoding="utf-8") as out:
-            json.dump(asdict(info), out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as part, open(part, "w", encoding="utf-8") as out:
+        json.dump(asdict(info), out)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def read_info(path: Path) -> ShardInfo:

@@ -85,4 +85,4 @@ def extract_all(
                 files[item.index] = PooledFeatures(item.plan, model.num_layers + 1, model.dim, settings.pool, settings.layer, make)
             files[item.index].add(item.window, [state[place] for state in states])
             if files[item.index].complete:
-                yield item.index, files.pop(item.index).array
+                yield item.index, files.pop(item.index).features

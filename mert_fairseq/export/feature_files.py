@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.part_files import part_path, put_in_place, remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
 
 FORMATS = ("npy", "safetensors")
@@ -50,12 +50,12 @@ class FeatureFolder:
         index, content = folder / INDEX, {"version": VERSION, **asdict(kind)}
         try:
             found = json.loads(index.read_text(encoding="utf-8")) if index.exists() else None
-            if found is None:
-                _make_folder(folder)
-                _write(index, json.dumps(content, indent=2) + "\n")
         except (OSError, ValueError) as error:
-            raise MertError(f"{index}: cannot be read or written ({error}); give another folder with --out") from None
-        if found is not None:
+            raise MertError(f"{index}: cannot be read ({error}); give another folder with --out") from None
+        if found is None:
+            _make_folder(folder)
+            write_whole(index, (json.dumps(content, indent=2) + "\n").encode(), "give another folder with --out")
+        else:
             self._check_kind(found, content)
             remove_abandoned(folder, f"**/.*.{kind.format}.*.part")
 
@@ -114,7 +114,7 @@ class FeatureFolder:
     def finish(self, name: str, array: np.ndarray, source: Path) -> None:
         """Gives a filled array its own name, and notes what was heard."""
         array.flush()
-        part_path(self.path(name)).replace(self.path(name))
+        put_in_place(self.path(name))
         with open(self.folder / SOURCES, "a", encoding="utf-8") as file:
             file.write(json.dumps([name, *_source(source)]) + "\n")
 
@@ -126,15 +126,6 @@ class FeatureFolder:
 def _source(path: Path) -> List[int]:
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]
-
-
-def _write(path: Path, text: str) -> None:
-    part = part_path(path)
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

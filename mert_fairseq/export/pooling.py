@@ -32,6 +32,11 @@ class PooledFeatures:
         self._filled, self._sum = 0, np.zeros((len(self._layers), dim)) if pool == "mean" else None
 
     @property
+    def features(self) -> np.ndarray:
+        """The array; of frames those that there are: an encoder of a lower frame rate gives fewer than are planned."""
+        return self.array[..., : self._filled, :] if self.pool == "frames" and self._filled < self._num_frames else self.array
+
+    @property
     def complete(self) -> bool:
         """Whether all windows were added."""
         return not self._windows_left

@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.beat_scoring import NEIGHBOURS, TOLERANCE_S, beat_targets, count_beats
+from mert_fairseq.probe.beat_scoring import TARGETS, TOLERANCE_S, beat_targets, count_beats
 from mert_fairseq.probe.beat_tracking import BeatTracker
 from mert_fairseq.probe.heads import FIRST_SUMMED, Head
 from mert_fairseq.probe.items import SPLITS, BeatTimes, TaskData
 from mert_fairseq.probe.metrics import score, scoring_libraries
+from mert_fairseq.probe.stored_frames import StoredFrames
 from mert_fairseq.probe.task import Task
 
 DECISION = "tracked"
@@ -30,7 +31,7 @@ class BeatSettings:
     """How beats are learned and counted.
 
     Attributes:
-        neighbours: targets of a beat's frame and of those around it.
+        targets: of a beat's frame and of those around it, a name of `beat_scoring.TARGETS`.
         tolerance_s: seconds between a beat and what counts for it; 0.07 is MARBLE's code, 0.02 its paper's table 1.
         crop_s: seconds of a recording per epoch, at a random place (MARBLE v1).
         frames_per_crop: of these, drawn at random; the published code takes all 750, which are much alike and take five times as long.
@@ -38,7 +39,7 @@ class BeatSettings:
         tracker: its tempo range and weights.
     """
 
-    neighbours: Tuple[float, ...] = NEIGHBOURS
+    targets: str = "hard"
     tolerance_s: float = TOLERANCE_S
     crop_s: float = 10.0
     frames_per_crop: int = 150
@@ -50,7 +51,7 @@ class BeatData:
     """Recordings with beats; `of_layer` gives what a head is trained on.
 
     Args:
-        frames: one [T, L + 1, D] per item, float32 or float16, on disk or in memory.
+        frames: one per item.
         settings: `tracker.frame_rate` is that of the frames.
 
     Raises:
@@ -58,7 +59,7 @@ class BeatData:
     """
 
     def __init__(
-        self, task: Task, data: TaskData, frames: Sequence[np.ndarray], settings: BeatSettings = BeatSettings(), device: str = "cpu"
+        self, task: Task, data: TaskData, frames: Sequence[StoredFrames], settings: BeatSettings = BeatSettings(), device: str = "cpu"
     ):
         if len(frames) != len(data.items):
             raise MertError(f"{task.name}: features of {len(frames)} recordings for {len(data.items)} items")
@@ -67,10 +68,10 @@ class BeatData:
         for split, places in self.items.items():
             if not places:
                 raise MertError(f"{task.name}: no items in {split}; see `mert probe check {task.name}`")
-        self.num_layers, self.dim = frames[0].shape[1] - 1, frames[0].shape[2]
-        self.beats = [self._beats(item, len(own)) for item, own in zip(data.items, frames)]
-        rate, neighbours = settings.tracker.frame_rate, settings.neighbours
-        self.targets = [beat_targets(beats, len(own), rate, neighbours) for beats, own in zip(self.beats, frames)]
+        self.num_layers, self.dim = frames[0].num_layers, frames[0].dim
+        self.beats = [self._beats(item, own.num_frames) for item, own in zip(data.items, frames)]
+        rate, neighbours = settings.tracker.frame_rate, TARGETS[settings.targets]
+        self.targets = [beat_targets(beats, own.num_frames, rate, neighbours) for beats, own in zip(self.beats, frames)]
 
     def of_layer(self, layer: Optional[int]) -> "BeatExamples":
         """Examples of one hidden state, 0..L, or of all layers for their sum (None)."""
@@ -97,10 +98,10 @@ class BeatExamples:
         self.data, self.layer, self.device, self.dim, self.outputs = data, layer, data.device, data.dim, 1
         self.num_summed = data.num_layers + 1 - FIRST_SUMMED if layer is None else None
         # One layer of all recordings is read once, into memory as it is stored; of all layers only what is asked for.
-        self._layer: List[Optional[np.ndarray]] = [None] * len(data.frames)
+        self._frames = list(data.frames)
         if layer is not None:
             for place in data.items["train"] + data.items["valid"]:
-                self._layer[place] = np.ascontiguousarray(data.frames[place][:, layer])
+                self._frames[place] = data.frames[place].loaded(layer)
 
     def batches(self, size: int, order: np.random.Generator) -> Iterator[Tuple[Tensor, Tensor]]:
         """(features, targets) of all training examples, in an order of their own each time."""
@@ -156,10 +157,7 @@ class BeatExamples:
 
     def _features(self, place: int, frames: np.ndarray) -> Tensor:
         """[t, D], or [t, L, D], float32."""
-        if self._layer[place] is not None:
-            found = self._layer[place][frames]
-        elif self.layer is not None:
-            found = self.data.frames[place][frames, self.layer]
-        else:
-            found = self.data.frames[place][frames, FIRST_SUMMED:]
-        return torch.from_numpy(np.asarray(found, np.float32))
+        own = self._frames[place]
+        if self.layer is not None:
+            return torch.from_numpy(own.layer(self.layer, frames))
+        return torch.from_numpy(own.layers(range(FIRST_SUMMED, self.data.num_layers + 1), frames))

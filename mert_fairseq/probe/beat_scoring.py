@@ -7,14 +7,14 @@ import numpy as np
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.metrics import scoring_libraries
 
-#: Beat frames and one neighbour on each side, as MARBLE v1 trains its two-class head. Its other variant is (1.0, 0.95, 0.5).
-NEIGHBOURS = (1.0, 1.0)
+#: Targets of a beat's frame, of its neighbours and of theirs: as MARBLE v1 trains its two-class head, and its other variant.
+TARGETS = {"hard": (1.0, 1.0), "soft": (1.0, 0.95, 0.5)}
 
 #: Seconds between a beat and what counts for it. MARBLE's code, both versions; the paper's table 1 says 0.02.
 TOLERANCE_S = 0.07
 
 
-def beat_targets(beats_s: np.ndarray, num_frames: int, frame_rate: float, neighbours: Sequence[float] = NEIGHBOURS) -> np.ndarray:
+def beat_targets(beats_s: np.ndarray, num_frames: int, frame_rate: float, neighbours: Sequence[float] = TARGETS["hard"]) -> np.ndarray:
     """[T] float32: 1 at the frame nearest to a beat, `neighbours[k]` at k frames from it, the greatest where they meet.
 
     Args:

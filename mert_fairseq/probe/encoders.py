@@ -75,6 +75,11 @@ def open_encoder(spec: str, device: Optional[str] = None, precision: str = "floa
     return load_model(spec, device, precision)
 
 
+def is_trained(name: str) -> bool:
+    """Whether the encoder of that name was trained on anything."""
+    return name != LogMelEncoder.name and not name.startswith("random:")
+
+
 def short_name(spec: str) -> str:
     """For a folder of scores: of a checkpoint RUN/checkpoints/checkpoint_last.pt the run's name, of other checkpoints their own."""
     parts = [part for part in Path(spec).parts if part not in ("checkpoints", "/", ".", "..")]

@@ -45,8 +45,12 @@ class HeardItems:
         return self.rows[self.places]
 
 
-def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment]:
-    """Windows without overlap; a rest that is shorter than `least_s` is left out, unless it is all there is.
+def item_segment(item: Item, shortest: int, first_s: Optional[float] = None) -> AudioSegment:
+    """The stretch of its file that is heard of an item.
+
+    Args:
+        shortest: samples that give one frame.
+        first_s: seconds of the item that are heard; None: all.
 
     Raises:
         MertError: the file cannot be read, or the item is shorter than one frame.
@@ -55,13 +59,19 @@ def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment
     length = audio_info(item.path).num_samples - start
     if item.stop_s is not None:
         length = min(length, round((item.stop_s - item.start_s) * SAMPLE_RATE))
-    if hearing.first_s is not None:
-        length = min(length, round(hearing.first_s * SAMPLE_RATE))
+    if first_s is not None:
+        length = min(length, round(first_s * SAMPLE_RATE))
     if length < shortest:
         raise MertError(f"{item.path}: {item.name} has {max(0, length)} samples, {shortest} needed; remove it or mend the file")
+    return AudioSegment(item.path, start, length)
+
+
+def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment]:
+    """Windows without overlap; a rest that is shorter than `least_s` is left out, unless it is all there is. Raises as `item_segment`."""
+    whole = item_segment(item, shortest, hearing.first_s)
     step, least = round(hearing.window_s * SAMPLE_RATE), max(shortest, round(hearing.least_s * SAMPLE_RATE))
-    starts = [offset for offset in range(0, length, step) if length - offset >= least] or [0]
-    return [AudioSegment(item.path, start + offset, min(step, length - offset)) for offset in starts]
+    starts = [offset for offset in range(0, whole.num_samples, step) if whole.num_samples - offset >= least] or [0]
+    return [AudioSegment(item.path, whole.start + offset, min(step, whole.num_samples - offset)) for offset in starts]
 
 
 def hear(
@@ -153,20 +163,25 @@ class Estimate:
 
 
 def estimate(encoder: ProbedEncoder, items: Sequence[Item], hearing: Hearing, cache: Path, root: Path) -> Estimate:
-    """What `hear` would cost, from hearing one window of noise."""
+    """What `hear` would cost."""
     segments, _ = _segments(items, hearing, encoder.shortest)
     store = WindowStore(cache_folder(cache, encoder), (encoder.num_layers + 1, encoder.dim))
     there = store.places()
     missing = [segment for segment in segments if window_key(segment, root) not in there]
     if not missing:
         return Estimate(0, 0.0, 0)
-    seconds_of_audio = sum(segment.num_samples for segment in missing) / SAMPLE_RATE
-    tried = min(10.0, max(segment.num_samples for segment in missing) / SAMPLE_RATE)
+    size = 4 * (encoder.num_layers + 1) * encoder.dim
+    return Estimate(len(missing), seconds_to_hear(encoder, missing), len(missing) * size)
+
+
+def seconds_to_hear(encoder: ProbedEncoder, segments: Sequence[AudioSegment]) -> float:
+    """Time that hearing will take, from hearing ten seconds of noise."""
+    seconds_of_audio = sum(segment.num_samples for segment in segments) / SAMPLE_RATE
+    tried = min(10.0, max(segment.num_samples for segment in segments) / SAMPLE_RATE)
     noise = np.random.default_rng(0).standard_normal(round(tried * SAMPLE_RATE)).astype(np.float32) * 0.1
     times = []
     for _ in range(2):  # the first one warms up
         start = time.perf_counter()
         list(extract_all(encoder, [noise], FeatureSettings(window_s=MOST_SECONDS), lambda _, wanted: np.empty(wanted, np.float32)))
         times.append(time.perf_counter() - start)
-    size = 4 * (encoder.num_layers + 1) * encoder.dim
-    return Estimate(len(missing), times[-1] / tried * seconds_of_audio, len(missing) * size)
+    return times[-1] / tried * seconds_of_audio

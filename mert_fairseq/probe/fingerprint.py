@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 from scipy.signal import ShortTimeFFT
 
 from mert_fairseq.data.audio import audio_info, read_audio
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 
@@ -113,13 +113,9 @@ class FingerprintCache:
 
     @staticmethod
     def _write(place: Path, found: Fingerprint) -> None:
-        part = part_path(place)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, "wb") as handle:
+            with written_whole(place) as part, open(part, "wb") as handle:
                 np.savez(handle, digest=np.frombuffer(bytes.fromhex(found.digest), np.uint8), peaks=found.peaks)
-            os.replace(part, place)
         except OSError as error:
             raise MertError(f"{place}: cannot be written ({error.strerror}); free space or give another cache folder") from None
-        finally:
-            part.unlink(missing_ok=True)

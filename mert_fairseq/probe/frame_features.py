@@ -1,98 +1,133 @@
-"""Frames of whole recordings, for what happens in time: one file per recording and encoder, made once.
+"""Frames of whole recordings, for what happens in time: heard once per encoder, those hidden states kept that are asked for.
 
-    CACHE/{encoder}/frames/{key}.npy     float16 [L + 1, T, D]; complete under its own name
+    CACHE/{encoder}/frames/{recording}/{layer}.npy     see `stored_frames`; complete under its own name
 """
 
 import hashlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from mert_fairseq.data.audio import audio_info
-from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.extraction import FeatureSettings, extract_all
-from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.export.windows import MOST_SECONDS
+from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
 from mert_fairseq.probe.encoders import ProbedEncoder
-from mert_fairseq.probe.features import cache_folder, keys_hash, window_key
+from mert_fairseq.probe.features import cache_folder, item_segment, keys_hash, window_key
 from mert_fairseq.probe.items import Item
+from mert_fairseq.probe.stored_frames import StoredFrames, encode, num_rows
+from mert_fairseq.probe.task import Hearing
 
-WINDOW_S = 30.0  # heard at a time
+
+@dataclass(frozen=True)
+class Recording:
+    """What is heard of one item, and where its frames are kept.
+
+    Attributes:
+        key: of the audio.
+        files: by hidden state that is asked for.
+    """
+
+    segment: AudioSegment
+    key: str
+    files: Dict[int, Path]
+
+    @property
+    def missing(self) -> List[int]:
+        """Hidden states that are not kept yet."""
+        return [layer for layer, path in self.files.items() if not path.exists()]
 
 
-def frames_folder(cache: Path, encoder: ProbedEncoder) -> Path:
-    """Of one encoder."""
-    return cache_folder(cache, encoder) / "frames"
+def recordings_of(
+    encoder: ProbedEncoder, items: Sequence[Item], hearing: Hearing, layers: Sequence[int], cache: Path, root: Path
+) -> List[Recording]:
+    """One per item; raises MertError for a file that cannot be read or is too short.
+
+    Args:
+        hearing: how much of an item is heard, and how much of it at a time.
+        layers: hidden states that are asked for.
+        root: the data folder; keys are paths below it, so that the data may be moved.
+    """
+    folder, found = cache_folder(cache, encoder) / "frames", []
+    for item in items:
+        segment = item_segment(item, encoder.shortest, hearing.first_s)
+        key = f"{window_key(segment, root)}\t{hearing.window_s:g}"
+        own = folder / hashlib.sha256(key.encode()).hexdigest()[:32]
+        found.append(Recording(segment, key, {layer: own / f"{layer}.npy" for layer in layers}))
+    return found
+
+
+def frames_hash(recordings: Sequence[Recording]) -> str:
+    """Of the recordings' files, their sizes and times."""
+    return keys_hash([recording.key for recording in recordings])
+
+
+def missing_bytes(encoder: ProbedEncoder, recordings: Sequence[Recording]) -> int:
+    """What the frames will take on disk that are not kept yet."""
+    rows = 0
+    for recording in recordings:
+        num_frames = round(recording.segment.num_samples / SAMPLE_RATE * encoder.frame_rate)
+        rows += len(recording.missing) * num_rows(num_frames)
+    return rows * encoder.dim
 
 
 def hear_frames(
     encoder: ProbedEncoder,
-    items: Sequence[Item],
+    recordings: Sequence[Recording],
+    hearing: Hearing,
     cache: Path,
-    root: Path,
     batch: int = 1,
     progress: Optional[Callable[[int, int], None]] = None,
-) -> List[np.ndarray]:
-    """One [T, L + 1, D] per item, on disk; those that are not in the cache are computed now. May be killed and called again.
+) -> List[StoredFrames]:
+    """Frames of each recording, on disk; those that are not in the cache are computed now. May be killed and called again.
 
     Raises:
         MertError: a file cannot be read, or the disk has no room for what is missing.
     """
-    folder = frames_folder(cache, encoder)
+    folder = cache_folder(cache, encoder) / "frames"
     folder.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder, ".*.part")
-    segments = [_segment(item) for item in items]
-    paths = [folder / f"{hashlib.sha256(window_key(segment, root).encode()).hexdigest()[:32]}.npy" for segment in segments]
-    missing = [(path, segment) for path, segment in dict(zip(paths, segments)).items() if not path.exists()]
-    check_room(encoder, [segment for _, segment in missing], folder)
-    _compute(encoder, missing, batch, progress)
-    return [np.load(path, mmap_mode="r").transpose(1, 0, 2) for path in paths]
-
-
-def frames_hash(items: Sequence[Item], root: Path) -> str:
-    """Of the recordings' files, their sizes and times."""
-    return keys_hash([window_key(_segment(item), root) for item in items])
-
-
-def missing_bytes(encoder: ProbedEncoder, items: Sequence[Item]) -> int:
-    """What the frames of all items take on disk."""
-    return frames_bytes(encoder, [_segment(item) for item in items])
-
-
-def frames_bytes(encoder: ProbedEncoder, segments: Sequence[AudioSegment]) -> int:
-    """Bytes of the frames of all layers."""
-    frames = sum(segment.num_samples for segment in segments) / SAMPLE_RATE * encoder.frame_rate
-    return int(2 * frames * (encoder.num_layers + 1) * encoder.dim)
-
-
-def check_room(encoder: ProbedEncoder, segments: Sequence[AudioSegment], folder: Path) -> None:
-    """Refuses what the disk has no room for, before hours are spent."""
-    wanted, free = frames_bytes(encoder, segments), shutil.disk_usage(folder).free
+    remove_abandoned(folder, "*/.*.part")
+    wanted, free = missing_bytes(encoder, recordings), shutil.disk_usage(folder).free
     if wanted > free:
-        raise MertError(f"{folder}: frames of all layers take {wanted / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; give --cache elsewhere")
+        mend = "give --cache elsewhere, or fewer --layers"
+        raise MertError(f"{folder}: frames take {wanted / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; {mend}")
+    missing = list({recording.key: recording for recording in recordings if recording.missing}.values())
+    window_s = hearing.window_s if encoder.frame_rate == FRAME_RATE else MOST_SECONDS  # windows are laid together at our rate alone
+    _compute(encoder, missing, FeatureSettings(_only_layer(missing), "frames", window_s, batch), progress)
+    return [StoredFrames(encoder.num_layers, recording.files) for recording in recordings]
 
 
-def _segment(item: Item) -> AudioSegment:
-    start = round(item.start_s * SAMPLE_RATE)
-    length = audio_info(item.path).num_samples - start
-    if item.stop_s is not None:
-        length = min(length, round((item.stop_s - item.start_s) * SAMPLE_RATE))
-    return AudioSegment(item.path, start, length)
+def _only_layer(missing: Sequence[Recording]) -> Optional[int]:
+    """The hidden state, where all lack one and the same: the encoder stops there."""
+    lacking = {layer for recording in missing for layer in recording.missing}
+    return lacking.pop() if len(lacking) == 1 else None
 
 
-def _compute(encoder: ProbedEncoder, missing: List[Tuple[Path, AudioSegment]], batch: int, progress) -> None:
-    def allocate(index: int, shape: Tuple[int, ...]) -> np.ndarray:
-        return np.lib.format.open_memmap(part_path(missing[index][0]), "w+", np.float16, shape)
-
-    settings = FeatureSettings(pool="frames", window_s=WINDOW_S, batch=batch)
-    found = extract_all(encoder, (segment for _, segment in missing), settings, allocate)
+def _compute(encoder: ProbedEncoder, missing: Sequence[Recording], settings: FeatureSettings, progress) -> None:
+    """A recording's frames are in memory as float32 while it is heard: 3 MB per second of 13 layers of 768."""
+    found = extract_all(encoder, (recording.segment for recording in missing), settings, lambda _, shape: np.empty(shape, np.float32))
     for done, (index, features) in enumerate(found, 1):
         if isinstance(features, MertError):
             raise features
-        features.flush()
-        part_path(missing[index][0]).replace(missing[index][0])
+        _keep(missing[index], features, settings.layer)
         if progress is not None:
             progress(done, len(missing))
+
+
+def _keep(recording: Recording, features: np.ndarray, only: Optional[int]) -> None:
+    for layer in recording.missing:
+        path = recording.files[layer]
+        try:
+            rows = encode(features if only is not None else features[layer])
+            path.parent.mkdir(exist_ok=True)
+            with written_whole(path) as part, open(part, "wb") as file:
+                np.save(file, rows, allow_pickle=False)
+        except OSError as error:
+            raise MertError(f"{path}: cannot be written ({error.strerror}); make room, what was heard is kept") from None
+        except MertError as error:
+            raise MertError(f"{recording.segment.path}: hidden state {layer}: {error}") from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.head_training import Examples, train_head
+from mert_fairseq.probe.heads import FIRST_SUMMED
 from mert_fairseq.probe.kept_work import KeptWork
 from mert_fairseq.probe.task import HeadSettings
 
@@ -88,6 +89,12 @@ def make_grid(num_layers: int, layers: Optional[Sequence[Optional[int]]] = None,
         given = ", ".join(map(layer_name, layers)) or "none"
         raise MertError(f"layers {given}, {len(rates)} rates: all, 0 to {num_layers} and one rate at least wanted")
     return [GridPoint(layer, rate) for layer in layers for rate in rates]
+
+
+def layers_heard(points: Sequence[GridPoint], num_layers: int) -> List[int]:
+    """Hidden states that a grid needs."""
+    needed = {layer for point in points for layer in (range(FIRST_SUMMED, num_layers + 1) if point.layer is None else [point.layer])}
+    return sorted(needed)
 
 
 def search(

@@ -41,6 +41,7 @@ class Item:
         split: "train", "valid" or "test".
         label: class number; [C] of 0 and 1 for tags; [R] float values; beat times; or the files of stems.
         start_s, stop_s: the part that is meant; None: to the end.
+        recording: name of what several items are parts of, which are drawn together for intervals; None: no other item is of it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Item:
     label: Label
     start_s: float = 0.0
     stop_s: Optional[float] = None
+    recording: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from typing import Any, Dict, Iterator, Optional
 
 import numpy as np
 
-from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.part_files import remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
+
+GOES_ON = "make room, and the same command goes on"
 
 
 class KeptWork:
@@ -41,7 +43,7 @@ class KeptWork:
         with self.claimed("settings"):
             found = self.read("settings")
             if found is None:
-                write_whole(self.folder / "settings.json", json_bytes(wanted))
+                write_whole(self.folder / "settings.json", json_bytes(wanted), GOES_ON)
             elif found != wanted:
                 name = next(name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name))
                 unlike = f"{name} {_short(found.get(name))}, now {_short(wanted.get(name))}"
@@ -82,24 +84,13 @@ class KeptWork:
         if array is not None:
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
-            write_whole(self.folder / f"{name}.npy", buffer.getvalue())
-        write_whole(self.folder / f"{name}.json", json_bytes(content))
+            write_whole(self.folder / f"{name}.npy", buffer.getvalue(), GOES_ON)
+        write_whole(self.folder / f"{name}.json", json_bytes(content), GOES_ON)
 
 
 def json_bytes(content: Dict[str, Any]) -> bytes:
     """Text of a JSON file; raises ValueError for numbers that JSON does not have."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """A file that is there as a whole or not at all; raises MertError where it cannot be written."""
-    part = part_path(path)
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise MertError(f"{path}: cannot be written ({error.strerror}); make room, and the same command goes on") from None
 
 
 def _short(value: Any) -> str:

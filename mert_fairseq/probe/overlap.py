@@ -10,7 +10,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -47,22 +47,38 @@ class Overlap:
 
 @dataclass
 class OverlapReport:
-    """Attributes: overlaps; how many test items and training files were looked at; what could not be read."""
+    """Attributes: overlaps; how many test items and training files were looked at; what could not be read; hash of the manifest's rows."""
 
     overlaps: List[Overlap] = field(default_factory=list)
     num_items: int = 0
     num_files: int = 0
     unreadable: List[str] = field(default_factory=list)
+    manifest_sha256: str = ""
+
+    @property
+    def items(self) -> List[str]:
+        """Names of the test items that were heard in training, each once."""
+        return list(dict.fromkeys(overlap.item for overlap in self.overlaps))
+
+    def outcome(self) -> Dict[str, Any]:
+        """What results keep of it."""
+        return {
+            "items": self.items,
+            "test_items": self.num_items,
+            "training_files": self.num_files,
+            "unreadable": len(self.unreadable),
+            "manifest_sha256": self.manifest_sha256,
+        }
 
     def warning(self, task: str) -> str:
         """One line, or "" where nothing overlaps."""
-        names = dict.fromkeys(overlap.item for overlap in self.overlaps)
-        if not names:
+        if not self.overlaps:
             return ""
         first = self.overlaps[0]
         return (
-            f"{task}: {len(names):,} of {self.num_items:,} test items are in the training data, e.g. {first.item} in {first.train_path}"
-            f" ({first.how}); the score is not one of unheard music: train without these files, or say so beside the score"
+            f"{task}: {len(self.items):,} of {self.num_items:,} test items are in the training data,"
+            f" e.g. {first.item} in {first.train_path} ({first.how});"
+            " the score is not one of unheard music: train without these files, or say so beside the score"
         )
 
 
@@ -130,7 +146,7 @@ def find_overlap(
         names[files_of(item)[0]].append(item.name)  # of stems the mixture
     training = read_manifest(manifest)
     train_paths = [training.path(row) for row in range(len(training))]
-    report = OverlapReport(num_items=sum(map(len, names.values())), num_files=len(train_paths))
+    report = OverlapReport(num_items=sum(map(len, names.values())), num_files=len(train_paths), manifest_sha256=training.rows_hash())
     known, index, digests = [], None, {}
     fingerprints = _fingerprints([*names, *train_paths], FingerprintCache(cache), threads or usable_cpus())
     for done, (path, found) in enumerate(fingerprints, 1):

@@ -42,6 +42,7 @@ def probe_task(
     options: Optional[Mapping[str, Any]] = None,
     progress: Optional[Progress] = None,
     audio_hash: str = "",
+    any_counts: bool = False,
 ) -> Results:
     """Trains, chooses, tests, and writes FOLDER/results.json; a rerun goes on where the last one ended.
 
@@ -51,6 +52,7 @@ def probe_task(
         options: what else was chosen and changes numbers; it is written down, and kept work of others is refused.
         progress: told how many heads of the grid are trained.
         audio_hash: of what was heard; kept work of other audio is refused.
+        any_counts: whether other counts than the published ones were allowed, for the results.
     """
     if not grid.seeds or len(set(grid.seeds)) != len(grid.seeds):
         raise MertError(f"seeds {', '.join(map(str, grid.seeds)) or 'none'}: one or more different ones wanted")
@@ -66,7 +68,7 @@ def probe_task(
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=tuple(data.classes), encoder=dict(encoder),
         data=facts,
-        settings={**settings, **asked(grid, layers.num_layers), "audio": audio_hash},
+        settings={**settings, **asked(grid, layers.num_layers), "audio": audio_hash, "any_counts": any_counts},
         versions=versions(), grid=[asdict(one) for one in scores], chosen=_named(chosen),
         seeds=[SeedScore(scores=found, **seed) for seed, found in zip(seeds, per_seed)], scores=together, predictions_sha256="",
     )  # fmt: skip
@@ -120,5 +122,7 @@ def _test(
                 content = {"seed": seed, "validation": validation, "decision": decision, "epoch": trained.epoch}
                 work.write(name, content, examples.estimate(trained.head, "test", decision).astype(np.float32))
     estimates = np.stack([work.read_array(name) for name in names])
-    items = tuple(item.name for item in data.of("test"))
-    return Scored(items, layers.reference("test"), estimates, tuple(data.classes), tuple(task.metrics)), [work.read(name) for name in names]
+    items = data.of("test")
+    parts = tuple(item.recording or item.name for item in items) if any(item.recording for item in items) else None
+    own = tuple(item.name for item in items), layers.reference("test"), estimates, tuple(data.classes), tuple(task.metrics)
+    return Scored(*own, parts), [work.read(name) for name in names]

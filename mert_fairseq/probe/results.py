@@ -1,22 +1,24 @@
 """Scores of one task and one encoder on disk.
 
     RUN/GTZAN/results.json       {"format": "mert probe results", "version": 1, "task": "GTZAN", "scores": {"accuracy": {"mean": ...}}, ...}
-    RUN/GTZAN/predictions.npz    items, reference, estimates of all test items and seeds, from which every score can be had again
+    RUN/GTZAN/predictions.npz    items, reference, estimates of all test items and seeds, from which every score can be had again,
+                                 and recordings, where several items are parts of one
 """
 
 import hashlib
 import io
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from mert_fairseq.data.part_files import write_whole
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.kept_work import json_bytes, write_whole
+from mert_fairseq.probe.kept_work import GOES_ON, json_bytes
 from mert_fairseq.probe.metrics import in_points, score
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores
 
@@ -54,13 +56,14 @@ class Results:
         task, metrics, classes, monitor: of the task.
         encoder: name, weights_hash, num_layers, dim.
         data: hash of items and labels, items per split, what was dropped, hash of each annotation file.
-        settings: all that was chosen by people: hearing, head, grid, options.
+        settings: all that was chosen by people: hearing, head, grid, options, any_counts.
         versions: of Python and packages.
         grid: validation of each grid point; empty where there is no grid.
         chosen: the point of it that was tested.
         seeds: one per trained head.
         scores: by metric.
         predictions_sha256: of the file beside it.
+        overlap: of the test items with what the encoder was trained on, see `overlap.OverlapReport.outcome`; None: not looked for.
     """
 
     task: str
@@ -76,6 +79,7 @@ class Results:
     seeds: List[SeedScore]
     scores: Dict[str, MetricScore]
     predictions_sha256: str
+    overlap: Optional[Dict[str, Any]] = None
 
     @property
     def task_score(self) -> float:
@@ -108,11 +112,16 @@ def scores_of(scored: Scored) -> Tuple[List[Dict[str, float]], Dict[str, MetricS
 def write_results(folder: Path, results: Results, scored: Scored) -> Results:
     """Writes both files, each whole or not at all, the predictions first; returns the results with their hash."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, items=np.array(scored.items), reference=scored.reference, estimates=scored.estimates)
-    content = {**asdict(results), "predictions_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+    recordings = {} if scored.recordings is None else {"recordings": np.array(scored.recordings)}
+    np.savez_compressed(buffer, items=np.array(scored.items), reference=scored.reference, estimates=scored.estimates, **recordings)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / PREDICTIONS, buffer.getvalue())
-    write_whole(folder / FILE, json_bytes({"format": FORMAT, "version": VERSION, **content}))
+    write_whole(folder / PREDICTIONS, buffer.getvalue(), GOES_ON)
+    return rewrite_results(folder, replace(results, predictions_sha256=hashlib.sha256(buffer.getvalue()).hexdigest()))
+
+
+def rewrite_results(folder: Path, results: Results) -> Results:
+    """Puts other results of the same predictions in place; returns them as they are read back."""
+    write_whole(folder / FILE, json_bytes({"format": FORMAT, "version": VERSION, **asdict(results)}), GOES_ON)
     return read_results(folder)
 
 
@@ -139,6 +148,8 @@ def read_results(folder: Path) -> Results:
         results = Results(**fields)
         if not np.isfinite([results.scores[name].mean for name in results.metrics]).all() or not results.metrics:
             raise ValueError("no scores")
+        if results.overlap is not None and not {"items", "test_items"} <= set(results.overlap):
+            raise ValueError("overlap without items")
         if results.chosen is not None and not {"layer", "rate"} <= set(results.chosen):
             raise ValueError("chosen without layer or rate")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -156,8 +167,8 @@ def read_scored(folder: Path) -> Scored:
     if hashlib.sha256(data).hexdigest() != results.predictions_sha256:
         raise MertError(f"{path}: not the predictions that {FILE} was written with; copy both, or probe again")
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        items = tuple(str(item) for item in arrays["items"])
-        return Scored(items, arrays["reference"], arrays["estimates"], results.classes, results.metrics)
+        items, recordings = (tuple(map(str, arrays[name])) if name in arrays else None for name in ("items", "recordings"))
+        return Scored(items, arrays["reference"], arrays["estimates"], results.classes, results.metrics, recordings)
 
 
 def read_run(folder: Path) -> Dict[str, Results]:

@@ -10,14 +10,15 @@ import numpy as np
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.beat_examples import BeatData, BeatSettings
 from mert_fairseq.probe.beat_tracking import BeatTracker
-from mert_fairseq.probe.data_check import check
+from mert_fairseq.probe.data_check import check, check_items
 from mert_fairseq.probe.encoders import ProbedEncoder
-from mert_fairseq.probe.features import estimate, hear
-from mert_fairseq.probe.frame_features import frames_hash, hear_frames, missing_bytes
-from mert_fairseq.probe.grid import make_grid
+from mert_fairseq.probe.features import estimate, hear, seconds_to_hear
+from mert_fairseq.probe.frame_features import frames_hash, hear_frames, missing_bytes, recordings_of
+from mert_fairseq.probe.grid import layers_heard, make_grid
 from mert_fairseq.probe.items import TaskData
+from mert_fairseq.probe.overlap import OverlapReport, find_overlap
 from mert_fairseq.probe.probing import GridSettings, asked, data_facts, data_hash, probe_task
-from mert_fairseq.probe.results import FILE, Results, SeedScore, read_results, scores_of, versions, write_results
+from mert_fairseq.probe.results import FILE, Results, SeedScore, read_results, rewrite_results, scores_of, versions, write_results
 from mert_fairseq.probe.separation.run import separate_and_score
 from mert_fairseq.probe.separation.settings import STEMS, SeparationSettings
 from mert_fairseq.probe.significance import Scored
@@ -38,6 +39,7 @@ class ProbeSettings:
         cache: features of all encoders.
         any_counts: goes on with counts that are not the published ones.
         batch: windows that the encoder hears at a time.
+        pretrained_on: manifest of what the encoder was trained on, in which test recordings are looked for.
     """
 
     data: Path
@@ -47,6 +49,7 @@ class ProbeSettings:
     options: Mapping[str, str] = field(default_factory=dict)
     any_counts: bool = False
     batch: int = 1
+    pretrained_on: Optional[Path] = None
 
 
 def run_task(task: Task, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> Results:
@@ -59,21 +62,35 @@ def run_task(task: Task, encoder: ProbedEncoder, settings: ProbeSettings, say: S
     if task.kind != "stems":
         make_grid(encoder.num_layers, settings.grid.layers, settings.grid.rates)  # refuses layers that are not there, before any work
     found = finished(task, data, encoder, settings)
-    if found is not None:
-        return found
-    report = check(task, settings.data, settings.options, settings.any_counts, progress=lambda *at: progress("files checked", *at))
-    for line in (*report.lines, *(f"warning: {warning}" for warning in report.warnings)):
-        say(f"{task.name}: {line}")
-    report.raise_if_bad()
-    task = replace(task, hearing=task.heard(settings.options))
-    if task.kind == "stems":
-        return _separate(task, data, encoder, settings, say, progress)
+    if found is None:
+        report = check(task, settings.data, settings.options, settings.any_counts, progress=lambda *at: progress("files checked", *at))
+        for line in (*report.lines, *(f"warning: {warning}" for warning in report.warnings)):
+            say(f"{task.name}: {line}")
+        report.raise_if_bad()
+    else:
+        check_items(task, data, settings.options, settings.any_counts).raise_if_bad()  # it may have been --any-counts
+    overlap = _look_for_overlap(task, data, settings, say, progress) if settings.pretrained_on is not None else None
+    if found is None:
+        score = _separate if task.kind == "stems" else _train_heads
+        found = score(replace(task, hearing=task.heard(settings.options)), data, encoder, settings, say, progress)
+    return found if overlap is None else rewrite_results(settings.out / task.name, replace(found, overlap=overlap.outcome()))
+
+
+def _look_for_overlap(task: Task, data: TaskData, settings: ProbeSettings, say: Say, progress: Progress) -> OverlapReport:
+    cache, compared = settings.cache / "fingerprints", lambda *at: progress("recordings compared", *at)
+    report = find_overlap(settings.pretrained_on, data.of("test"), cache, progress=compared)
+    for line in (report.warning(task.name), *(f"{task.name}: {text}" for text in report.unreadable)):
+        if line:
+            say(f"warning: {line}")
+    return report
+
+
+def _train_heads(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> Results:
     make = _beats if task.kind == "beats" else _windows
     layers, audio = make(task, data, encoder, settings, say, progress)
-    chosen = task.settings(settings.options)
     return probe_task(
-        task, data, layers, about(encoder), settings.out / task.name, settings.grid, chosen,
-        lambda *at: progress("heads trained", *at), audio,
+        task, data, layers, about(encoder), settings.out / task.name, settings.grid, task.settings(settings.options),
+        lambda *at: progress("heads trained", *at), audio, settings.any_counts,
     )  # fmt: skip
 
 
@@ -92,7 +109,8 @@ def finished(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Probe
     if not (folder / FILE).is_file():
         return None
     found = read_results(folder)
-    there = {"encoder": found.encoder.get("weights_hash"), "data": found.data.get("hash"), "options": found.settings.get("options")}
+    options = {**task.settings(), **(found.settings.get("options") or {})}
+    there = {"encoder": found.encoder.get("weights_hash"), "data": found.data.get("hash"), "options": options}
     wanted = {"encoder": encoder.weights_hash, "data": data_hash(data), "options": task.settings(settings.options)}
     if task.kind != "stems":
         there |= {name: found.settings.get(name) for name in ("layers", "rates", "seeds")}
@@ -119,19 +137,25 @@ def _windows(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Probe
 def _beats(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress):
     """The task's frames, and the hash of their audio."""
     root = task.dataset.folder(settings.data)
-    size = missing_bytes(encoder, data.items) / 1e9
-    say(f"{task.name}: frames of {len(data.items):,} recordings take {size:.2f} GB in {settings.cache}")
-    frames = hear_frames(encoder, data.items, settings.cache, root, settings.batch, lambda *at: progress("recordings heard", *at))
-    chosen: Dict[str, Any] = task.settings_of("score", settings.options)
+    layers = layers_heard(make_grid(encoder.num_layers, settings.grid.layers, settings.grid.rates), encoder.num_layers)
+    recordings = recordings_of(encoder, data.items, task.hearing, layers, settings.cache, root)
+    missing = [recording.segment for recording in recordings if recording.missing]
+    if missing:
+        size = f"{missing_bytes(encoder, recordings) / 1e9:.2f} GB in {settings.cache} for {len(layers)} hidden states"
+        say(f"{task.name}: {len(missing):,} recordings to hear, about {_duration(seconds_to_hear(encoder, missing))}, {size}")
+    heard = lambda *at: progress("recordings heard", *at)  # noqa: E731
+    frames = hear_frames(encoder, recordings, task.hearing, settings.cache, settings.batch, heard)
+    chosen: Dict[str, Any] = {**task.settings_of("head", settings.options), **task.settings_of("score", settings.options)}
     beats = BeatSettings(**chosen, tracker=BeatTracker(frame_rate=encoder.frame_rate))
-    return BeatData(task, data, frames, beats, str(encoder.device)), frames_hash(data.items, root)
+    return BeatData(task, data, frames, beats, str(encoder.device)), frames_hash(recordings)
 
 
 def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings, say: Say, progress: Progress) -> Results:
     """Separation has no grid: one training per stem, with the first layer and seed that were asked for, by default the sum of all."""
     layer, seed = (settings.grid.layers or (None,))[0], settings.grid.seeds[0]
     say(f"{task.name}: one training per stem, seed {seed}, {'the sum of all layers' if layer is None else f'layer {layer}'}")
-    head = SeparationSettings(layer=layer, seed=seed, **task.settings_of("head", settings.options))
+    chosen = {**task.settings_of("head", settings.options), **task.settings_of("score", settings.options)}
+    head = SeparationSettings(layer=layer, seed=seed, **chosen)
     songs = separate_and_score(encoder, data, head, settings.out / task.name / "work", progress, say)
     names = tuple(item.name for item in data.of("test"))
     decibels = np.array([[[songs[name][stem] for stem in STEMS] for name in names]])
@@ -140,7 +164,8 @@ def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Prob
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=STEMS,
         encoder=about(encoder),
-        data=data_facts(data), settings={"separation": head.decisive(), "options": task.settings(settings.options)}, versions=versions(),
+        data=data_facts(data), versions=versions(),
+        settings={"separation": head.decisive(), "options": task.settings(settings.options), "any_counts": settings.any_counts},
         grid=[], chosen=None, seeds=[SeedScore(head.seed, None, "", 0, per_seed[0])], scores=together, predictions_sha256="",
     )  # fmt: skip
     return write_results(settings.out / task.name, results, scored)

@@ -1,11 +1,13 @@
 """How sure a score is: bootstrap over test items (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16).
 
 A replicate draws as many items as there are, with repetition, and scores each seed's predictions on the same draw; seeds are averaged.
+Items that are parts of one recording are much alike: there recordings are drawn, each with all its items (Field and Welsh, Bootstrapping
+clustered data, 2007). Recordings by one artist, singer or instrument are drawn apart: an interval says nothing of other such.
 Two models are compared on the same draws, so that what makes an item easy for both is no difference.
 """
 
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.special import stdtrit
@@ -27,6 +29,7 @@ class Scored:
         reference: [n, ...] and estimates: [seeds, n, ...], as `metrics` wants them.
         classes: names of outputs.
         metrics: their mean is the task's score.
+        recordings: [n] name of what each item is part of; None: every item is a recording of its own.
     """
 
     items: Tuple[str, ...]
@@ -34,6 +37,7 @@ class Scored:
     estimates: np.ndarray
     classes: Tuple[str, ...]
     metrics: Tuple[str, ...]
+    recordings: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,17 @@ def draws(num_items: int, replicates: int = REPLICATES, seed: int = 0) -> np.nda
     return np.random.default_rng(seed).multinomial(num_items, np.full(num_items, 1 / num_items), size=replicates)
 
 
+def item_draws(scored: Scored, replicates: int = REPLICATES, seed: int = 0) -> np.ndarray:
+    """[replicates, n] how often each item is drawn: as often as its recording."""
+    if scored.recordings is None:
+        return draws(len(scored.items), replicates, seed)
+    number = {name: place for place, name in enumerate(dict.fromkeys(scored.recordings))}
+    return draws(len(number), replicates, seed)[:, [number[name] for name in scored.recordings]]
+
+
 def replicate_scores(scored: Scored, replicates: int = REPLICATES, seed: int = 0) -> Dict[str, np.ndarray]:
     """Each metric's [replicates] bootstrap scores, averaged over seeds; NaN where a draw cannot be scored."""
-    weights = draws(len(scored.items), replicates, seed)
+    weights = item_draws(scored, replicates, seed)
     per_seed = [weighted_scores(scored.metrics, scored.reference, one, scored.classes, weights) for one in scored.estimates]
     return {name: np.mean([found[name] for found in per_seed], axis=0) for name in scored.metrics}
 
@@ -110,6 +122,6 @@ def _task_score(scored: Scored) -> float:
 
 def _check_same(one: Scored, other: Scored) -> None:
     same_labels = one.reference.shape == other.reference.shape and np.allclose(one.reference, other.reference)
-    if one.items != other.items or one.metrics != other.metrics or not same_labels:
+    if (one.items, one.metrics, one.recordings) != (other.items, other.metrics, other.recordings) or not same_labels:
         unlike = f"{len(one.items)} and {len(other.items)} items, {'/'.join(one.metrics)} and {'/'.join(other.metrics)}"
         raise MertError(f"two models were not tested on the same items and labels ({unlike}); probe both with the same data and options")

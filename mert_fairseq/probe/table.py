@@ -9,12 +9,11 @@ from typing import Iterable, List, Mapping, Sequence
 
 import numpy as np
 
-from mert_fairseq.errors import MertError
+from mert_fairseq.probe.footnotes import Footnotes, heard_in_training
 from mert_fairseq.probe.grid import layer_name
 from mert_fairseq.probe.metrics import in_points
 from mert_fairseq.probe.published import ROWS, SOURCES, TASKS, PublishedRow
-from mert_fairseq.probe.results import Results, read_run, read_scored, task_folders
-from mert_fairseq.probe.significance import difference, mean_difference
+from mert_fairseq.probe.results import Results, read_run
 
 SHORT = {
     "roc_auc": "ROC", "average_precision": "AP", "weighted_score": "weighted", "accuracy": "acc.", "f_measure": "F1", "r2_valence": "R2 V",
@@ -23,7 +22,7 @@ SHORT = {
 
 
 def probe_table(folders: Sequence[Path], published: Sequence[PublishedRow] = ROWS) -> str:
-    """Markdown: all runs and published rows, what their marks mean, and the runs' intervals.
+    """Markdown: all runs and published rows, what their marks mean, the runs' intervals, and what is to be said of their scores.
 
     Raises:
         MertError: a folder without results, or with those of two encoders.
@@ -31,15 +30,17 @@ def probe_table(folders: Sequence[Path], published: Sequence[PublishedRow] = ROW
     runs = {_run_name(folder, folders): read_run(folder) for folder in folders}
     tasks = [task for task in TASKS if any(task in run for run in runs.values()) or published]
     others = sorted({task for run in runs.values() for task in run} - set(TASKS))
-    parts = []
+    parts, notes = [], Footnotes()
     if tasks:
         header = ["model", *(f"{task} {'/'.join(SHORT[name] for name in TASKS[task])}" for task in tasks), "average of 14"]
-        own = [_own_row(name, run, tasks, len(TASKS)) for name, run in runs.items() if set(run) & set(tasks)]
-        parts += [_markdown(header, own + [_published_row(row, tasks) for row in published]), _legend(published)]
+        own = [_own_row(name, run, tasks, len(TASKS), notes) for name, run in runs.items() if set(run) & set(tasks)]
+        parts += [markdown(header, own + [_published_row(row, tasks) for row in published]), _legend(published)]
     if others:
         header = ["model", *others, f"average of {len(others)}"]
-        parts.append(_markdown(header, [_own_row(name, run, others, len(others)) for name, run in runs.items() if set(run) & set(others)]))
-    return "\n\n".join([part for part in [*parts, _intervals(runs)] if part]) + "\n"
+        own = [_own_row(name, run, others, len(others), notes) for name, run in runs.items() if set(run) & set(others)]
+        parts.append(markdown(header, own))
+    parts += [_intervals(runs, notes), "\n".join([*notes.lines, *heard_in_training(runs)])]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def average(means: Mapping[str, float], num_tasks: int) -> str:
@@ -48,38 +49,18 @@ def average(means: Mapping[str, float], num_tasks: int) -> str:
     return mean if len(means) == num_tasks else f"- (partial mean of {len(means)}: {mean})"
 
 
-def compare(one: Path, other: Path) -> str:
-    """Markdown: differences of two runs, task by task on the same test items, with 95 % interval and p, and their mean over the tasks.
-
-    Raises:
-        MertError: no task in common, other options, or not tested on the same items.
-    """
-    ours, theirs = ({task: read_scored(place) for task, place in task_folders(run).items()} for run in (one, other))
-    tasks = [task for task in (*TASKS, *sorted(set(ours) - set(TASKS))) if task in ours and task in theirs]
-    if not tasks:
-        raise MertError(f"{one} and {other} have no task in common; they have {', '.join(ours)}, and {', '.join(theirs)}")
-    for task in tasks:
-        options = [read_run(run)[task].settings.get("options") for run in (one, other)]
-        if options[0] != options[1]:
-            raise MertError(f"{task}: {one} has options {options[0]}, {other} has {options[1]}; probe both with the same")
-    found = {task: difference(ours[task], theirs[task]) for task in tasks}
-    if len(tasks) > 1:
-        found[f"mean of {len(tasks)}"] = mean_difference([(ours[task], theirs[task]) for task in tasks])
-    lines = [[name, f"{one.mean:+.1f}", f"{one.interval[0]:+.1f} to {one.interval[1]:+.1f}", f"{one.p:.3f}"] for name, one in found.items()]
-    return _markdown(["task", f"{Path(one).name} less {Path(other).name}", "95 % interval", "p"], lines) + "\n"
-
-
 def _run_name(folder: Path, folders: Sequence[Path]) -> str:
     """The folder's name, or its whole path where two have the same."""
     names = [Path(other).name for other in folders]
     return str(folder) if names.count(Path(folder).name) > 1 else Path(folder).name
 
 
-def _own_row(name: str, run: Mapping[str, Results], tasks: Iterable[str], num_tasks: int) -> List[str]:
+def _own_row(name: str, run: Mapping[str, Results], tasks: Iterable[str], num_tasks: int, notes: Footnotes) -> List[str]:
     there = [run[task] for task in tasks if task in run]
     cells = {own.task: "/".join(f"{in_points(name, own.scores[name].mean):.1f}" for name in _metrics(own)) for own in there}
+    marked = {own.task: cells[own.task] + notes.marks([own]) for own in there}
     means = {own.task: own.task_score for own in there}
-    return [f"**{name}**", *(cells.get(task, "-") for task in tasks), average(means, num_tasks)]
+    return [f"**{name}**", *(marked.get(task, "-") for task in tasks), average(means, num_tasks) + notes.marks(there)]
 
 
 def _metrics(results: Results) -> Sequence[str]:
@@ -101,7 +82,7 @@ def _legend(published: Sequence[PublishedRow]) -> str:
     return "\n".join(f"- [{tag}] {about}" for tag, about in SOURCES.items() if tag in used)
 
 
-def _intervals(runs: Mapping[str, Mapping[str, Results]]) -> str:
+def _intervals(runs: Mapping[str, Mapping[str, Results]], notes: Footnotes) -> str:
     """Each own score with its interval and the grid point that it was had with; nothing where there are none."""
     lines: List[List[str]] = []
     for run_name, run in runs.items():
@@ -113,12 +94,13 @@ def _intervals(runs: Mapping[str, Mapping[str, Results]]) -> str:
                 spread = f"{deviation:.1f}" if len(results.seeds) > 1 else "-"
                 point = results.chosen
                 chosen = [layer_name(point["layer"]), f"{point['rate']:g}"] if point else ["-", "-"]
-                score = f"{in_points(name, found.mean):.1f}"
+                score = f"{in_points(name, found.mean):.1f}{notes.marks([results])}"
                 lines.append([run_name, task, name, score, f"{low:.1f} to {high:.1f}", spread, str(len(results.seeds)), *chosen])
     header = ["run", "task", "metric", "score", "95 % interval", "between seeds", "seeds", "layer", "rate"]
-    return _markdown(header, lines) if lines else ""
+    return markdown(header, lines) if lines else ""
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -34,6 +34,8 @@ class HeadSettings:
         epochs: at most.
         patience: epochs without a better validation until it ends.
         plateau: epochs without one until the rate is halved.
+        standardized: features are given to the head with mean 0 and deviation 1 in each dimension over the training windows;
+            the published protocol gives them as they are.
     """
 
     epochs: int = 100
@@ -42,6 +44,7 @@ class HeadSettings:
     batch: int = 64
     hidden: int = 512
     dropout: float = 0.2
+    standardized: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class WindowData:
         for split in SPLITS:
             self._add_split(split, data)
         self.scale = self._scale()
+        self.standard = self._standard() if task.head.standardized else None
 
     def _add_split(self, split: str, data: TaskData) -> None:
         items = np.array([place for place, item in enumerate(data.items) if item.split == split], int)
@@ -79,6 +80,17 @@ class WindowData:
             constant = self.classes[int(deviation.argmin())]
             raise MertError(f"{self.task.name}: {constant} is the same for all training items; check the annotations")
         return values.mean(0), deviation
+
+    def _standard(self) -> Tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation [L + 1, D] of the training windows' features; a constant dimension counts as of deviation 1."""
+        places = self.heard.places[self.windows["train"]]
+        total, squares = np.zeros((2, self.num_layers + 1, self.dim))
+        for first in range(0, len(places), TOGETHER):
+            rows = np.asarray(self.heard.rows[places[first : first + TOGETHER]], np.float64)
+            total, squares = total + rows.sum(0), squares + np.square(rows).sum(0)
+        mean = total / len(places)
+        deviation = np.sqrt(np.maximum(squares / len(places) - mean**2, 0))
+        return mean, np.where(deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30), deviation, 1)
 
 
 def labels_of(task: Task, data: TaskData) -> np.ndarray:
@@ -165,5 +177,9 @@ class WindowExamples:
     def _read(self, windows: np.ndarray) -> Tensor:
         """[m, D], or [m, L, D], float32."""
         rows, places = self.data.heard.rows, self.data.heard.places[windows]
-        found = rows[places, self.layer] if self.layer is not None else rows[places, FIRST_SUMMED:]
+        layers = slice(FIRST_SUMMED, None) if self.layer is None else self.layer
+        found = rows[places, layers]
+        if self.data.standard is not None:
+            mean, deviation = self.data.standard
+            found = (found - mean[layers]) / deviation[layers]
         return torch.from_numpy(np.asarray(found, np.float32)).to(self.device)

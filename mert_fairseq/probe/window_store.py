@@ -18,7 +18,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 
 logger = logging.getLogger(__name__)
@@ -44,9 +44,8 @@ class WindowStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                part = part_path(path)
-                part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-                part.replace(path)
+                with written_whole(path) as part:
+                    part.write_text(json.dumps(content) + "\n", encoding="utf-8")
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise MertError(f"{path}: cannot be read or written ({error}); remove {folder}, or give another --cache") from None

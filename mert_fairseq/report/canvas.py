@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import write_whole
 from mert_fairseq.errors import MertError
 
 DPI = 110
@@ -60,24 +60,7 @@ def as_png(figure) -> bytes:
 
 def write_png(content: bytes, path: Path, option: str) -> None:
     """Raises MertError if the file cannot be written; `option` is where the command line names another place."""
-    write_whole(path, content, option)
-
-
-def write_whole(path: Path, content: bytes, option: str, own_folder: bool = False) -> None:
-    """Puts a file in the place of the one before; a failure leaves that one as it was. Raises MertError as `write_png` does.
-
-    Args:
-        own_folder: make the folder it lies in.
-    """
-    part = part_path(path.absolute())
-    try:
-        if own_folder:
-            part.parent.mkdir(exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise MertError(f"{path}: cannot be written ({error.strerror}); name another place with {option}") from error
+    write_whole(path, content, f"name another place with {option}")
 
 
 def colour(number: int, of: int) -> str:

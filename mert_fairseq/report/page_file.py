@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mert_fairseq.report.canvas import write_whole
+from mert_fairseq.data.part_files import write_whole
 from mert_fairseq.report.html import picture
 
 
@@ -15,7 +15,7 @@ class PageFile:
     """
 
     def __init__(self, path: Path, option: str = "--page") -> None:
-        self.path, self._option = Path(path), option
+        self.path, self._mend = Path(path), f"name another place with {option}"
         self.folder = self.path.with_name(f"{self.path.stem}_pictures")
 
     def picture(self, name: str, png: bytes, description: str, kind: str = "curves") -> str:
@@ -24,9 +24,9 @@ class PageFile:
         Raises:
             MertError: it cannot be written.
         """
-        write_whole(self.folder / f"{name}.png", png, self._option, own_folder=True)
+        write_whole(self.folder / f"{name}.png", png, self._mend, own_folder=True)
         return picture(png, description, kind)
 
     def write(self, text: str) -> None:
         """Writes the page; who looks at it meanwhile sees the old one or the new."""
-        write_whole(self.path, text.encode("utf-8"), self._option)
+        write_whole(self.path, text.encode("utf-8"), self._mend)

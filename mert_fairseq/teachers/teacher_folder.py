@@ -8,9 +8,6 @@ Writer beside reader; `format` names the kind of teacher, `settings` fix its sha
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, Union
 
@@ -18,6 +15,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -51,30 +49,18 @@ def check_free(folder: Union[str, Path]) -> Path:
 def write_teacher(
     folder: Union[str, Path], format_name: str, weights: bytes, settings: Dict[str, Any], report: Dict[str, Any]
 ) -> str:
-    """Writes the two files into a new folder beside `folder` and renames it: a folder that is there is complete. Returns the hash."""
+    """Writes the two files; a folder that is there is complete. Returns the hash."""
     folder = check_free(folder)
     digest = hashlib.sha256(weights).hexdigest()
     config = dict(format=format_name, version=VERSION, sha256=digest, settings=settings, report=report)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with written_whole(folder) as part:
+            part.mkdir()
+            (part / WEIGHTS_FILE).write_bytes(weights)
+            (part / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
-    replaced = written.with_name(written.name + ".replaced")
-    try:
-        written.chmod(0o755)  # mkdtemp's 0700 would hide the teacher from the other users of a cluster
-        (written / WEIGHTS_FILE).write_bytes(weights)
-        (written / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            os.replace(folder, replaced)
-        os.replace(written, folder)
-    except OSError as error:
-        raise MertError(f"{folder}: cannot be written ({error.strerror}); make room or give another OUT") from error
-    finally:
-        if replaced.exists() and not folder.exists():
-            os.replace(replaced, folder)  # the new one could not be put in place: keep the old
-        shutil.rmtree(written, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
     return digest
 
 

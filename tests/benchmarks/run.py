@@ -37,8 +37,10 @@ def run(names) -> list:
         if names and path.stem.removeprefix("bench_") not in names:
             continue
         print(f"== {path.name}", flush=True)
+        start = time.monotonic()
         with tempfile.NamedTemporaryFile() as results:
             code = subprocess.run([sys.executable, path], env={**os.environ, RESULTS: results.name}).returncode
+            print(f"   ended after {time.monotonic() - start:.0f} s", flush=True)
             rows += [{"bench": path.stem, **json.loads(line)} for line in Path(results.name).read_text().splitlines()]
         if code:
             rows.append({"bench": path.stem, "what": f"{path.name} ended with {code}", "ours": None, "reference": None, "unit": "",

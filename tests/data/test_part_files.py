@@ -1,4 +1,4 @@
-"""Part files: a name per writer, and which of them are taken away."""
+"""Part files: a name per writer, whole files or none, and which part files are taken away."""
 
 import os
 import socket
@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from mert_fairseq.data.part_files import ABANDONED_S, part_path, remove_abandoned
+from mert_fairseq.data.part_files import ABANDONED_S, part_path, put_in_place, remove_abandoned, write_whole, written_whole
+from mert_fairseq.errors import MertError
 
 
 @pytest.fixture
@@ -43,3 +44,69 @@ def test_only_what_has_no_writer_is_removed(tmp_path, ended):
 def test_a_folder_that_is_not_there(tmp_path):
     remove_abandoned(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []  # not made either
+
+
+def test_a_file_is_there_as_a_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    with written_whole(path) as part:
+        part.write_text("new")
+        assert part == part_path(path) and not path.exists()
+    with written_whole(path) as part:
+        part.write_text("newer")
+        assert path.read_text() == "new"
+    assert path.read_text() == "newer" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
+def test_what_was_there_stays_where_the_writing_fails(tmp_path, fault):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(fault), written_whole(path) as part:
+        part.write_text("half")
+        raise fault
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def folder_of(path, content):
+    path.mkdir()
+    (path / "file").write_text(content)
+
+
+def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
+    path = tmp_path / "teacher"
+    for content in ("old", "new"):
+        with written_whole(path) as part:
+            folder_of(part, content)
+    assert (path / "file").read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, monkeypatch):
+    path, replace = tmp_path / "teacher", os.replace
+    folder_of(path, "old")
+
+    def full(source, target):
+        if source == part_path(path):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"), written_whole(path) as part:
+        folder_of(part, "new")
+    assert (path / "file").read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_written_piece_by_piece(tmp_path):
+    path = tmp_path / "a.npy"
+    part_path(path).write_text("all of it")
+    put_in_place(path)
+    assert path.read_text() == "all of it" and list(tmp_path.iterdir()) == [path]
+
+
+def test_bytes_that_cannot_be_written_are_one_line(tmp_path):
+    write_whole(tmp_path / "own" / "a.png", b"picture", "name another place", own_folder=True)
+    assert (tmp_path / "own" / "a.png").read_bytes() == b"picture"
+    for name, reason in (("nowhere/a.png", "No such file or directory"), ("own/a.png/b", "Not a directory")):
+        place = tmp_path / name
+        with pytest.raises(MertError) as error:
+            write_whole(place, b"", "name another place")
+        assert str(error.value) == f"{place}: cannot be written ({reason}); name another place"

@@ -87,3 +87,19 @@ class PilotEncoder:
         phase = 2 * np.pi * torch.arange(320)[:, None] / 24_000 * torch.tensor(PILOTS, dtype=torch.float64)
         level = torch.stack([(frames.double() @ phase.cos()), (frames.double() @ phase.sin())]).norm(dim=0).float() / 3
         return [torch.zeros_like(level), level]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed_at(what, number, steps=None):
+    """A progress that ends the process there; notes every step in `steps`."""
+
+    def progress(name, done, total):
+        if steps is not None:
+            steps.append((name, done))
+        if (name, done) == (what, number):
+            raise Killed
+
+    return progress

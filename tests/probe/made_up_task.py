@@ -3,15 +3,21 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mert_fairseq.probe.beat_scoring import beat_targets
 from mert_fairseq.probe.features import HeardItems
 from mert_fairseq.probe.items import BeatTimes, Item, TaskData
+from mert_fairseq.probe.probing import GridSettings, probe_task
+from mert_fairseq.probe.stored_frames import StoredFrames
 from mert_fairseq.probe.task import Dataset, HeadSettings, Task
 from mert_fairseq.probe.window_examples import WindowData
 
 DIM, NUM_LAYERS, TELLING = 12, 2, 2
 METRICS = {"classes": ("accuracy",), "tags": ("roc_auc", "average_precision"), "values": ("r2",), "beats": ("f_measure",)}
+ENCODER = {"name": "made up", "weights_hash": "0" * 64, "num_layers": NUM_LAYERS, "dim": DIM}
+SMALL = GridSettings(rates=(1e-3, 1e-2), seeds=(1, 2))
+RATE = 5e-3
 QUICK = HeadSettings(epochs=40, patience=10, plateau=3, batch=32, hidden=32)
 
 
@@ -63,7 +69,18 @@ def make_beats(num_items=18, seconds=6.0, seed=0):
         beats = np.arange(random.uniform(0, 0.4), seconds, 60 / random.uniform(80, 160))
         split = ("train", "valid", "test")[number % 3]
         items.append(Item(f"song{number}", Path("no.wav"), split, BeatTimes(beats, beats[::4])))
-        features = random.standard_normal((round(seconds * 75), NUM_LAYERS + 1, DIM)).astype(np.float16)
+        features = random.standard_normal((round(seconds * 75), NUM_LAYERS + 1, DIM))
         features[beat_targets(beats, len(features), 75.0) > 0, TELLING, 0] += 6
-        frames.append(features)
+        frames.append(StoredFrames.of(features))
     return make_task("beats", head=HeadSettings(epochs=40, patience=15, plateau=10, batch=2, hidden=32)), TaskData(items, ("beat",)), frames
+
+
+def probed(folder, kind="classes", metrics=None, grid=SMALL, data=None, heard=None, **settings):
+    """Results of such a task in a folder."""
+    task, data = make_task(kind, metrics), data or make_data(kind)
+    return probe_task(task, data, WindowData(task, data, heard or hear_data(kind, data)), ENCODER, folder, grid, **settings)
+
+
+def weights(trained):
+    """Of a trained head, in one row."""
+    return torch.cat([parameter.flatten() for parameter in trained.head.parameters()])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.beat_scoring import beat_targets, count_beats
+from mert_fairseq.probe.beat_scoring import TARGETS, beat_targets, count_beats
 from mert_fairseq.probe.beat_tracking import BeatTracker
 
 FRAME_RATE = 75.0
@@ -154,7 +154,7 @@ def test_what_is_no_activation_is_refused():
 def test_targets_are_beat_frames_and_their_neighbours():
     targets = beat_targets(np.array([0.0, 0.105, 0.26]), 20, 75.0)  # frames 0, 7.9 and 19.5, which rounds to 20, behind the end
     assert np.flatnonzero(targets).tolist() == [0, 1, 7, 8, 9, 19] and set(targets) == {0.0, 1.0}
-    soft = beat_targets(np.array([0.04, 0.0667]), 10, 75.0, (1.0, 0.95, 0.5))  # frames 3 and 5
+    soft = beat_targets(np.array([0.04, 0.0667]), 10, 75.0, TARGETS["soft"])  # frames 3 and 5
     assert soft.tolist() == [0, *map(np.float32, (0.5, 0.95, 1, 0.95, 1, 0.95, 0.5)), 0, 0]
     assert not beat_targets(np.array([]), 5, 75.0).any() and len(beat_targets(np.array([9.0]), 0, 75.0)) == 0
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made_up_task import QUICK, TELLING, hear_data, make_beats, make_data, make_task, make_windows
+from made_up_task import QUICK, RATE, TELLING, make_beats, make_windows, weights
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.beat_examples import BeatData, BeatSettings
@@ -11,9 +11,7 @@ from mert_fairseq.probe.head_training import train_head
 from mert_fairseq.probe.heads import Head, LayerSum
 from mert_fairseq.probe.metrics import score
 from mert_fairseq.probe.task import HeadSettings
-from mert_fairseq.probe.window_examples import WindowData
 
-RATE = 5e-3
 #: What an untrained guess scores, and what the made-up task must give.
 CHANCE = {"classes": 1 / 3, "tags": 0.5, "values": 0.0}
 SOLVED = {"classes": 0.95, "tags": 0.95, "values": 0.8}
@@ -55,6 +53,13 @@ def test_beats_are_learned():
         assert found > 0.95 if solved else found < 0.75
 
 
+def test_targets_beside_a_beat_are_those_asked_for():
+    task, items, frames = make_beats()
+    for targets, beside in (("hard", {0, 1}), ("soft", {0, 0.5, 0.95, 1})):
+        data = BeatData(task, items, frames, BeatSettings(targets=targets))
+        assert set(np.concatenate(data.targets).tolist()) == {float(np.float32(value)) for value in beside}
+
+
 def test_weights_of_layers_start_as_a_softmax_of_noise_and_sum_to_one():
     torch.manual_seed(0)
     layers = LayerSum(50)
@@ -79,10 +84,6 @@ def test_the_sum_leaves_the_transformers_input_out():
     data = make_windows("classes", telling=0)
     assert test_score_of(data, 0) > 0.95
     assert test_score_of(data, None) < 0.7
-
-
-def weights(trained):
-    return torch.cat([parameter.flatten() for parameter in trained.head.parameters()])
 
 
 def test_a_head_comes_out_the_same_alone_and_after_others():
@@ -147,83 +148,6 @@ def test_the_rate_is_halved_on_a_plateau():
     bias = torch.stack([state["mlp.3.bias"][0] for state in examples.states])
     steps = (bias[:-1] - bias[1:]) / 1e-2
     assert torch.allclose(steps, torch.tensor([1.0] * 4 + [0.5] * 4 + [0.25] * 3), atol=1e-3)
-
-
-def test_each_window_is_an_example_and_an_item_is_the_mean_of_its_windows():
-    data = make_data("classes", 9)
-    heard = hear_data("classes", data, windows_per_item=3)
-    examples = WindowData(make_task("classes"), data, heard).of_layer(1)
-    batches = list(examples.batches(4, np.random.default_rng(0)))
-    assert sum(len(targets) for _, targets in batches) == 3 * 3 and [len(targets) for _, targets in batches] == [4, 4, 1]
-    for features, targets in batches:
-        for feature, target in zip(features.numpy(), targets):
-            (window,) = np.flatnonzero((heard.rows[:, 1] == feature).all(1))
-            assert data.items[heard.owner[window]].split == "train" and data.items[heard.owner[window]].label == target
-    torch.manual_seed(0)
-    head = Head(12, 3, hidden=8).eval()
-    estimate = examples.estimate(head, "test", "mean")
-    for row, place in enumerate(place for place, item in enumerate(data.items) if item.split == "test"):
-        with torch.no_grad():
-            windows = head(torch.from_numpy(heard.rows[heard.owner == place, 1]))
-        assert np.allclose(estimate[row], windows.mean(0), atol=1e-6)
-
-
-def test_values_are_given_back_in_their_own_unit():
-    data = make_windows("values")
-    examples = data.of_layer(TELLING)
-    estimate = examples.estimate(train_head(examples, QUICK, RATE, 1).head, "test", "mean")
-    assert abs(estimate.mean() - 50) < 3 and 1.5 < estimate.std() < 4.5
-
-
-def test_features_too_many_for_memory_are_read_as_needed(monkeypatch):
-    in_memory = train_head(make_windows("tags").of_layer(None), QUICK, RATE, 1)
-    monkeypatch.setattr("mert_fairseq.probe.window_examples.MOST_LOADED", 0)
-    from_disk = train_head(make_windows("tags").of_layer(None), QUICK, RATE, 1)
-    assert torch.equal(weights(in_memory), weights(from_disk))
-
-
-def replaced(data, place, **changes):
-    items = list(data.items)
-    items[place] = type(items[place])(**{**vars(items[place]), **changes})
-    return type(data)(items, data.classes)
-
-
-@pytest.mark.parametrize(
-    "kind, label, message",
-    [
-        ("classes", 3, "label 3 of item4 does not fit 3 classes"),
-        ("classes", -1, "label -1 of item4"),
-        ("tags", np.array([0, 1]), r"label of shape \(2,\) of item4 does not fit 3 tags"),
-        ("tags", np.array([0, 1, 0.5]), "item4 does not fit 3 tags"),
-        ("values", np.array([0, np.nan, 1]), "item4 does not fit 3 values"),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(kind, label, message):
-    data = make_data(kind)
-    with pytest.raises(MertError, match=message):
-        WindowData(make_task(kind), replaced(data, 4, label=label), hear_data(kind, data))
-
-
-def test_a_split_without_items_and_an_item_without_windows_are_refused():
-    data = make_data("classes", 9)
-    heard = hear_data("classes", data)
-    moved = type(data)([type(item)(**{**vars(item), "split": item.split.replace("valid", "test")}) for item in data.items], data.classes)
-    with pytest.raises(MertError, match="no items in valid"):
-        WindowData(make_task("classes"), moved, heard)
-    with pytest.raises(MertError, match="features of 9 items"):
-        WindowData(make_task("classes"), type(data)(data.items[:6], data.classes), heard)
-    kept = heard.owner != 5
-    with pytest.raises(MertError, match="no features of item5"):
-        WindowData(make_task("classes"), data, type(heard)(heard.rows[kept], np.arange(kept.sum()), heard.owner[kept]))
-    with pytest.raises(MertError, match="layer 3: 0 to 2 are there"):
-        make_windows("classes").of_layer(3)
-
-
-def test_values_that_never_change_are_refused():
-    data = make_data("values")
-    constant = type(data)([type(item)(**{**vars(item), "label": item.label * [1, 0, 1]}) for item in data.items], data.classes)
-    with pytest.raises(MertError, match="class1 is the same for all training items"):
-        WindowData(make_task("values"), constant, hear_data("values", data))
 
 
 def test_a_rate_that_is_none_is_refused():

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 
 import pytest
 from miniatures import build
@@ -12,7 +13,7 @@ from mert_fairseq.data.manifest import write_manifest
 from mert_fairseq.probe import run
 from mert_fairseq.probe.metrics import in_points
 from mert_fairseq.probe.registry import TASKS
-from mert_fairseq.probe.results import read_results
+from mert_fairseq.probe.results import read_results, read_scored
 from mert_fairseq.probe.separation.settings import SeparationSettings
 
 QUICK = ["--layers", "0", "--rates", "0.001", "--seeds", "1", "--any-counts"]
@@ -40,6 +41,14 @@ def test_every_task_goes_from_its_files_to_the_table(name, tmp_path, capsys):
     rows = " ".join(line for line in capsys.readouterr().out.splitlines() if line.startswith("| out "))
     points = [f"{in_points(metric, score.mean):.1f}" for metric, score in results.scores.items()]
     assert all(point in rows for point in points), (rows, points)
+
+
+def test_time_and_room_for_beats_are_told_before_they_are_taken(tmp_path, capsys):
+    data = str(build("GTZANBT", tmp_path))
+    command = ["probe", "GTZANBT", "--model", "logmel", "--data", data, "--cache", str(tmp_path / "cache"), *QUICK]
+    for out, told in (("one", 1), ("two", 0)):  # the second finds them in the cache
+        assert main([*command, "--out", str(tmp_path / out)]) == 0
+        assert capsys.readouterr().err.count("GTZANBT: 13 recordings to hear, about 0 s, 0.00 GB in") == told
 
 
 def test_list_tells_of_every_task(capsys):
@@ -118,9 +127,66 @@ def test_overlap_with_the_training_data_is_said(tmp_path, capsys):
     data = build("GTZAN", tmp_path)
     (test_item, *_) = TASKS["GTZAN"].load(data).of("test")
     write_manifest(tmp_path / "train.tsv", test_item.path.parent, [(test_item.path.name, audio_info(test_item.path).num_samples)])
+    command = ["probe", "GTZAN", "--model", "random:mert_tiny", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK]
+    command += ["--cache", str(tmp_path / "cache")]
+    assert main(command) == 0
+    before = read_results(tmp_path / "out" / "GTZAN")
+    assert before.overlap is None
+    assert main([*command, "--pretrained-on", str(tmp_path / "train.tsv")]) == 0  # of scores that are there already
+    assert "warning: GTZAN: 1 of 4 test items are in the training data" in capsys.readouterr().err
+    after = read_results(tmp_path / "out" / "GTZAN")
+    assert after.overlap["items"] == [test_item.name] and (after.overlap["test_items"], after.overlap["training_files"]) == (4, 1)
+    assert after == replace(before, overlap=after.overlap)
+    assert main(command) == 0
+    assert read_results(tmp_path / "out" / "GTZAN") == after  # what was looked for once is not forgotten
+
+
+def test_no_overlap_is_kept_as_well(tmp_path, capsys):
+    data = build("GTZAN", tmp_path)
+    (item, *_) = TASKS["GTZAN"].load(data).of("train")
+    write_manifest(tmp_path / "train.tsv", item.path.parent, [(item.path.name, audio_info(item.path).num_samples)])
     command = ["probe", "GTZAN", "--model", "logmel", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK]
     assert main([*command, "--cache", str(tmp_path / "cache"), "--pretrained-on", str(tmp_path / "train.tsv")]) == 0
-    assert "warning: GTZAN: 1 of 4 test items are in the training data" in capsys.readouterr().err
+    overlap = read_results(tmp_path / "out" / "GTZAN").overlap
+    assert (overlap["items"], overlap["test_items"], overlap["unreadable"]) == ([], 4, 0)
+    assert "are in the training data" not in capsys.readouterr().err
+
+
+def test_scores_of_other_counts_say_so_and_are_given_only_where_these_are_allowed(tmp_path, capsys):
+    data = str(build("GTZAN", tmp_path))
+    command = ["probe", "GTZAN", "--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert main([*command, *QUICK]) == 0
+    assert read_results(tmp_path / "out" / "GTZAN").settings["any_counts"] is True
+    assert main(["probe", "table", str(tmp_path / "out"), "--own"]) == 0
+    assert "GTZAN: --any-counts: 5, 4, 4 items of train, valid and test, 442, 197, 290 are published" in capsys.readouterr().out
+    assert main([*command, *QUICK[:-1]]) == 1
+    assert "5 items, 442 are published" in capsys.readouterr().err
+
+
+def test_readings_of_beats_and_separation_can_be_asked_for(tmp_path, monkeypatch):
+    beats, seen = run.BeatSettings, []
+    monkeypatch.setattr(run, "BeatSettings", lambda **settings: seen.append(settings) or beats(**settings))
+    command = ["--model", "logmel", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"), *QUICK]
+    data = str(build("GTZANBT", tmp_path))
+    assert main(["probe", "GTZANBT", *command, "--data", data, "--option", "targets=soft", "--option", "tolerance_s=0.02"]) == 0
+    assert read_results(tmp_path / "out" / "GTZANBT").settings["options"] == {"tolerance_s": 0.02, "targets": "soft"}
+    assert (seen[0]["tolerance_s"], seen[0]["targets"]) == (0.02, "soft")
+    data = str(build("MUSDB18", tmp_path))
+    options = {"bidirectional": True, "stored_mixes": True, "wiener": "none", "score_rate": 44_100}
+    given = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
+    assert main(["probe", "MUSDB18", *command, "--data", data, *given]) == 0
+    settings, work = read_results(tmp_path / "out" / "MUSDB18").settings, tmp_path / "out" / "MUSDB18" / "work"
+    assert settings["options"] == options and settings["separation"]["bidirectional"] and settings["separation"]["stored_mixes"]
+    assert (work / "scores_none_44100.json").is_file() and (work / "features" / "mixes.npy").is_file()
+
+
+def test_chunks_of_one_recording_are_kept_as_such(tmp_path):
+    data = str(build("VocalSetT", tmp_path))
+    command = ["probe", "VocalSetT", "--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), *QUICK]
+    assert main([*command, "--cache", str(tmp_path / "cache")]) == 0
+    scored = read_scored(tmp_path / "out" / "VocalSetT")
+    assert scored.recordings == tuple(item.rsplit("_", 1)[0] for item in scored.items)
+    assert len(set(scored.recordings)) < len(scored.items)
 
 
 def test_separation_takes_the_first_seed_by_default(tmp_path, capsys):

@@ -1,58 +1,17 @@
-"""Results are read as they were written and nothing else is; the table's averages are the papers'."""
+"""The table's averages are the papers', and its cells those of the runs."""
 
 import argparse
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import lines_of, made_scored, write_task
 
 from mert_fairseq.cli import probe_table as probe_cli
-from mert_fairseq.errors import MertError
+from mert_fairseq.probe.comparison import compare, compare_with_several
 from mert_fairseq.probe.published import ROWS, SOURCES, TASKS
-from mert_fairseq.probe.results import Results, SeedScore, read_results, read_run, read_scored, scores_of, write_results
-from mert_fairseq.probe.significance import Scored
-from mert_fairseq.probe.table import average, compare, probe_table
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-def made_scored(task, share, num_items=40):
-    """Predictions that are right on that share of items; stems have an SDR of 10 times it."""
-    metrics = TASKS.get(task, ("accuracy",))
-    reference = np.arange(num_items) % 2
-    hit = np.arange(num_items) < share * num_items
-    if metrics[0].startswith("sdr"):
-        classes, estimate = ("vocals", "drums", "bass", "other"), np.full((num_items, 4), 10 * share)
-    elif metrics[0] == "f_measure":
-        classes, reference, estimate = ("beat",), np.ones(num_items, int), np.stack([hit, np.ones(num_items, int)], 1)
-    elif metrics[0].startswith("r2"):
-        classes, reference = ("arousal", "valence"), np.stack([reference, reference], 1) * 1.0
-        estimate = reference * share
-    elif metrics[0] == "roc_auc":
-        classes, reference, estimate = ("tag",), reference[:, None], np.where(hit, reference, 1 - reference)[:, None] * 1.0
-    else:
-        classes, estimate = ("C major", "F# major"), np.eye(2)[np.where(hit, reference, 1 - reference)]
-    items = tuple(f"item{number}" for number in range(num_items))
-    return Scored(items, reference, np.stack([estimate, estimate]), classes, metrics)
-
-
-def write_task(run, task, share, encoder="e" * 64, **changes):
-    scored = made_scored(task, share)
-    per_seed, scores = scores_of(scored)
-    seeds = [SeedScore(seed, 0.5, "mean", 3, found) for seed, found in enumerate(per_seed, 1)]
-    chosen = {"layer": None, "rate": 1e-3, "validation": 0.5}
-    facts = Results(
-        task=task, metrics=scored.metrics, monitor=scored.metrics[0], classes=scored.classes,
-        encoder={"name": "made", "weights_hash": encoder}, data={}, settings={}, versions={}, grid=[], chosen=chosen, seeds=seeds,
-        scores=scores, predictions_sha256="",
-    )  # fmt: skip
-    return write_results(run / task, replace(facts, **changes), scored)
-
-
-def lines_of(table, start):
-    return [line for line in table.splitlines() if line.startswith(start)]
+from mert_fairseq.probe.results import scores_of, write_results
+from mert_fairseq.probe.table import average, probe_table
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.model)
@@ -136,20 +95,6 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
     assert len(lines_of(table, f"| **{tmp_path}/a/probe**")) == len(lines_of(table, f"| **{tmp_path}/b/probe**")) == 1
 
 
-def test_two_runs_are_compared_item_by_item(tmp_path):
-    for name, shares in (("good", (0.9, 0.7)), ("bad", (0.5, 0.7))):
-        for task, share in zip(("GTZAN", "GTZANBT"), shares):
-            write_task(tmp_path / name, task, share)
-    table = compare(tmp_path / "good", tmp_path / "bad")
-    assert table.startswith("| task | good less bad | 95 % interval | p |")
-    assert lines_of(table, "| GTZAN |")[0].startswith("| GTZAN | +40.0 | +25.0 to")
-    assert lines_of(table, "| GTZANBT |") == ["| GTZANBT | +0.0 | +0.0 to +0.0 | 1.000 |"]
-    assert lines_of(table, "| mean of 2 |")[0].startswith("| mean of 2 | +20.0 |")
-    write_task(tmp_path / "other", "MTT", 0.5)
-    with pytest.raises(MertError, match="have no task in common; they have GTZAN, GTZANBT, and MTT"):
-        compare(tmp_path / "good", tmp_path / "other")
-
-
 def test_the_commands_print_them(tmp_path, capsys):
     parser = argparse.ArgumentParser()
     probe_cli.add_parsers(parser.add_subparsers())
@@ -166,63 +111,7 @@ def test_the_commands_print_them(tmp_path, capsys):
     assert printed("table", good, "--own") == probe_table([good], published=())
     assert printed("table").count("\n| ") == len(ROWS) + 1  # and the line below the head
     assert printed("compare", good, bad) == compare(good, bad)
+    write_task(tmp_path / "worse", "GTZAN", 0.25)
+    assert printed("compare", good, bad, tmp_path / "worse") == compare_with_several(good, [bad, tmp_path / "worse"])
 
 
-def test_what_others_wrote_is_refused(tmp_path):
-    (tmp_path / "results.json").write_bytes((REPOSITORY / "tests" / "benchmarks" / "results.json").read_bytes())
-    with pytest.raises(MertError, match="not written by `mert probe`"):
-        read_results(tmp_path)
-    for text in ("[1, 2]", '{"format": "other"}'):
-        (tmp_path / "results.json").write_text(text)
-        with pytest.raises(MertError, match="not written by `mert probe`"):
-            read_results(tmp_path)
-    for content in (b"{", b"\xff\xfe"):
-        (tmp_path / "results.json").write_bytes(content)
-        with pytest.raises(MertError, match="cannot be read"):
-            read_results(tmp_path)
-    with pytest.raises(MertError, match="no results.json in it"):
-        read_run(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"version": 2}, "version 2, 1 wanted"),
-        ({"scores": {}}, "does not hold together .'accuracy'.; remove it"),
-        ({"seeds": [{"seed": 1}]}, "does not hold together"),
-        ({"metrics": []}, "does not hold together"),
-        ({"more": 1}, "does not hold together"),
-        ({"scores": {"accuracy": {"mean": "x", "deviation": 0, "low": 0, "high": 1}}}, "does not hold together"),
-        ({"chosen": "layer 7"}, "does not hold together"),
-    ],
-)
-def test_results_that_were_changed_are_refused(tmp_path, change, message):
-    write_task(tmp_path, "GTZAN", 0.5)
-    path = tmp_path / "GTZAN" / "results.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(MertError, match=f"{path}: {message}"):
-        read_results(tmp_path / "GTZAN")
-
-
-def test_predictions_of_other_results_are_refused(tmp_path):
-    write_task(tmp_path, "GTZAN", 0.5)
-    write_task(tmp_path / "other", "GTZAN", 0.6)
-    path = tmp_path / "GTZAN" / "predictions.npz"
-    assert np.array_equal(read_scored(tmp_path / "GTZAN").estimates, made_scored("GTZAN", 0.5).estimates)
-    path.write_bytes((tmp_path / "other" / "GTZAN" / "predictions.npz").read_bytes())
-    with pytest.raises(MertError, match="not the predictions that results.json was written with"):
-        read_scored(tmp_path / "GTZAN")
-    path.unlink()
-    with pytest.raises(MertError, match="predictions.npz: cannot be read"):
-        read_scored(tmp_path / "GTZAN")
-
-
-def test_a_run_is_of_one_encoder_and_has_a_task_once(tmp_path):
-    write_task(tmp_path, "GTZAN", 0.5)
-    write_task(tmp_path, "GS", 0.5, encoder="f" * 64)
-    with pytest.raises(MertError, match="GS and GTZAN are of different encoders"):
-        read_run(tmp_path)
-    (tmp_path / "GTZAN").rename(tmp_path / "GTZAN2")
-    write_task(tmp_path, "GTZAN", 0.5)
-    with pytest.raises(MertError, match="a second results.json of GTZAN"):
-        read_run(tmp_path)

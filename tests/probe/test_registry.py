@@ -67,8 +67,8 @@ def test_totals_that_the_datasets_publish():
 
 
 def test_options_have_the_published_reading_first():
-    assert TASKS["GTZANBT"].settings() == {"tolerance_s": 0.07}
-    assert TASKS["GTZANBT"].settings({"tolerance_s": "0.02"}) == {"tolerance_s": 0.02}
+    assert TASKS["GTZANBT"].settings() == {"tolerance_s": 0.07, "targets": "hard"}
+    assert TASKS["GTZANBT"].settings({"tolerance_s": "0.02"}) == {"tolerance_s": 0.02, "targets": "hard"}
     assert TASKS["EMO"].heard() == Hearing(window_s=5, first_s=30) == TASKS["EMO"].hearing
     assert TASKS["EMO"].heard({"heard": "slices"}) == Hearing(window_s=15, least_s=12)
     assert TASKS["VocalSetT"].settings_of("data", {"validation": "singer"}) == {
@@ -76,10 +76,24 @@ def test_options_have_the_published_reading_first():
         "leading_silence": "cut",
         "validation": "singer",
     }
-    assert TASKS["MUSDB18"].settings_of("head") == {"bidirectional": False} and TASKS["MUSDB18"].settings_of("data") == {}
-    assert TASKS["MUSDB18"].settings({"bidirectional": "true"}) == {"bidirectional": True}
-    assert SeparationSettings(**TASKS["MUSDB18"].settings_of("head")) == SeparationSettings()
-    assert BeatSettings(**TASKS["GTZANBT"].settings_of("score")) == BeatSettings()
+    assert TASKS["MUSDB18"].settings_of("head") == {"bidirectional": False, "stored_mixes": False}
+    assert TASKS["MUSDB18"].settings_of("data") == {}
+    assert TASKS["MUSDB18"].settings_of("head", {"bidirectional": "true"}) == {"bidirectional": True, "stored_mixes": False}
+    assert TASKS["MUSDB18"].settings_of("score", {"score_rate": "44100"}) == {"wiener": "alone", "score_rate": 44_100}
+    for name, settings in (("MUSDB18", SeparationSettings), ("GTZANBT", BeatSettings)):
+        task = TASKS[name]
+        assert settings(**task.settings_of("head"), **task.settings_of("score")) == settings()
+        for option in task.options:
+            for value in option.values:
+                assert getattr(settings(**{option.name: value}), option.name) == value
+
+
+def test_separation_has_its_numbers_from_one_source():
+    settings, row = SeparationSettings(), TASKS["MUSDB18"]
+    assert row.hearing.window_s == settings.chunk_s == 6
+    assert not row.head.standardized  # a matter of windows alone
+    shared = {name: value for name, value in vars(row.head).items() if name != "standardized"}
+    assert all(getattr(settings, name) == value for name, value in shared.items()) and row.head.batch == 32
 
 
 @pytest.mark.parametrize("given, words", [({"tolerance_s": 0.05}, "0.07, 0.02 allowed"), ({"tolerance": 0.07}, "it has tolerance_s")])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from made_stems import STEMS, PilotEncoder, musdb_item, write_musdb
+from made_stems import STEMS, Killed, PilotEncoder, killed_at, musdb_item, write_musdb
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.encoders import open_encoder
@@ -56,20 +56,6 @@ def test_features_that_tell_the_stems_apart_separate_them_and_others_do_not(data
         mean = np.mean([song[stem] for song in found.values()])
         assert mean > mixture_sdr(data, stem) + 6, stem
     assert np.mean([song["vocals"] for song in found.values()]) > np.mean([song["vocals"] for song in blind.values()]) + 3
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def killed_at(what, number, steps=None):
-    def progress(name, done, total):
-        if steps is not None:
-            steps.append((name, done))
-        if (name, done) == (what, number):
-            raise Killed
-
-    return progress
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,16 @@ import pytest
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.metrics import score
-from mert_fairseq.probe.significance import Scored, difference, draws, interval, mean_difference, replicate_scores, seed_interval
+from mert_fairseq.probe.significance import (
+    Scored,
+    difference,
+    draws,
+    interval,
+    item_draws,
+    mean_difference,
+    replicate_scores,
+    seed_interval,
+)
 
 
 def classified(num_items=400, right=0.7, seed=0, seeds=1):
@@ -29,6 +38,29 @@ def test_an_interval_of_accuracy_is_the_binomial_one():
     low, high = interval(replicate_scores(classified())["accuracy"])
     half = 1.96 * np.sqrt(0.7 * 0.3 / 400)
     assert low == pytest.approx(0.7 - half, abs=0.01) and high == pytest.approx(0.7 + half, abs=0.01)
+
+
+def in_chunks(scored, size):
+    """The same items, each given `size` times, as parts of one recording."""
+    repeated = {name: np.repeat(getattr(scored, name), size, -1 if name == "reference" else 1) for name in ("reference", "estimates")}
+    items = tuple(f"{name}-{part}" for name in scored.items for part in range(size))
+    return replace(scored, items=items, recordings=tuple(np.repeat(scored.items, size)), **repeated)
+
+
+def test_parts_of_a_recording_are_drawn_together():
+    drawn = item_draws(in_chunks(classified(50), 3), 200, seed=1)
+    assert np.array_equal(drawn, np.repeat(draws(50, 200, seed=1), 3, 1))
+    unequal = replace(classified(4), recordings=("song", "other", "song", "song"))
+    drawn = item_draws(unequal, 100)
+    assert np.array_equal(drawn[:, [0, 0]], drawn[:, [2, 3]]) and (drawn[:, 0] + drawn[:, 1] == 2).all() and (drawn[:, 0] == 2).any()
+
+
+def test_chunks_that_say_the_same_make_no_score_surer():
+    whole, chunks = classified(100), in_chunks(classified(100), 9)
+    assert interval(replicate_scores(chunks)["accuracy"]) == interval(replicate_scores(whole)["accuracy"])
+    low, high = interval(replicate_scores(replace(chunks, recordings=None))["accuracy"])
+    own_low, own_high = interval(replicate_scores(whole)["accuracy"])
+    assert high - low < (own_high - own_low) / 2  # nine times the items: a third of the width
 
 
 def test_a_model_that_is_always_right_has_no_doubt():

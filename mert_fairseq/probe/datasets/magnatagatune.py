@@ -4,6 +4,7 @@
     mp3/f/american_bach_soloists-j_s__bach_solo_cantatas-01-bwv54__i_aria-30-59.mp3
 """
 
+import re
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -24,6 +25,7 @@ DATASET = Dataset(
 MEND = f"get it from {DATASET.where}"
 TAGS = 50  # most frequent over the whole set (MARBLE tasks/MTT/preprocess.py)
 SPLITS = {folder: "train" if folder < "c" else "valid" if folder < "d" else "test" for folder in "0123456789abcdef"}
+SECONDS = re.compile(r"-\d+-\d+\.mp3$")  # of the song that a clip is: f/<artist>-<album>-<number>-<song>-30-59.mp3
 ZERO_ONE = {"0": 0, "1": 1}
 #: Empty in the published archive (MARBLE issue 5).
 BROKEN = (
@@ -53,7 +55,7 @@ def read(data: Path, untagged: str = "keep") -> TaskData:
             dropped.append(f"{name}: none of the {TAGS} tags")
         else:
             split = class_of(name[:1], SPLITS, f"{path}: line {line}, folder", MEND)
-            items.append(Item(name, audio / name, split, label.astype(np.float32)))
+            items.append(Item(name, audio / name, split, label.astype(np.float32), recording=SECONDS.sub("", name)))
     return TaskData(items, tuple(tags[column] for column in top), dropped, [path])
 
 

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import torch
 
 from mert_fairseq.checkpoints import read_pickled
-from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.encoders import ProbedEncoder
 from mert_fairseq.probe.separation.settings import SeparationSettings
@@ -96,14 +96,12 @@ class RunFolder:
             raise MertError(f"{self.path / name}: cannot be read ({error}); {MEND}") from None
 
     def _write(self, name: str, content: Dict[str, Any]) -> None:
-        part = part_path(self.path / name)
-        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        part.replace(self.path / name)
+        with written_whole(self.path / name) as part:
+            part.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def _save(self, name: str, state: Dict[str, Any]) -> None:
-        part = part_path(self.path / name)
-        torch.save(state, part)
-        part.replace(self.path / name)
+        with written_whole(self.path / name) as part:
+            torch.save(state, part)
 
 
 def _hash(splits: Dict[str, Sequence[Track]]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional, Tuple
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.windows import window_frames
 from mert_fairseq.probe.encoders import ProbedEncoder
+from mert_fairseq.probe.task import Option
 
 STEMS = ("vocals", "drums", "bass", "other")  # the order of the published columns
 WIENER = ("alone", "together", "none")
@@ -14,13 +15,20 @@ SCORE_RATES = (24_000, 44_100)  # Hz
 #: Where MARBLE's paper and code disagree or are silent, for the task's row; the setting that gives the other is named.
 CHOICES = (
     "The LSTM goes one way, 512 units, as in the code that gave the published scores; the paper says both (bidirectional).",
-    "SDR is over a whole song at 24 kHz, as in the code; at the data's rate with score_rate 44100. museval's is kept beside it.",
-    "Each stem is filtered against the rest of the mixture, as its network is trained, by itself; all together with wiener \"together\".",
+    "SDR is over a whole song at 24 kHz, as in the code, or at the data's rate (score_rate). museval's is kept beside it.",
+    "Each stem is filtered against the rest of the mixture, as its network is trained, by itself; or all together (wiener).",
     "The encoder hears training mixes of 6 s and songs in pieces of 90 s, as in the code (piece_s).",
     "The learning rate is 1e-3; the code's automatic search for another one is left out, as it cannot be repeated.",
     "An update takes 32 mixes; the published runs took 32 on each of 8 GPUs (batch).",
     "A mask is of the mono spectrogram and taken for both channels of the mixture.",
     "Validation is by SDR over whole songs with the mixture's phase, without the Wiener filter.",
+)
+#: The other readings that can be asked for; first is what the settings have.
+OPTIONS = (
+    Option("bidirectional", (False, True), "of the LSTM: forward only (MARBLE's code) or both ways (its paper)", "head"),
+    Option("stored_mixes", (False, True), "new mixes each epoch, or the first epoch's in all, kept as features on disk: quicker", "head"),
+    Option("wiener", WIENER, "each stem filtered by itself (MARBLE's code), all together (Open-Unmix), or the mixture's phase", "score"),
+    Option("score_rate", SCORE_RATES, "Hz at which SDR is taken: 24000 (MARBLE's code) or the data's own", "score"),
 )
 #: What has no influence on the networks.
 _FREE = ("encoder_batch", "workers", "save_every_s", "decoded", "wiener", "score_rate")

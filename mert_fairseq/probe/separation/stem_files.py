@@ -10,7 +10,7 @@ from typing import Sequence
 import numpy as np
 import soundfile
 
-from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.items import Item
 
@@ -79,6 +79,5 @@ def decode(item: Item, folder: Path) -> None:
 
 def _write(path: Path, wave: np.ndarray, rate: int) -> None:
     """[S, channels] of -1 .. 1, on musdb's grid of 1/32768."""
-    part = part_path(path)
-    soundfile.write(part, np.round(wave * 32768).astype(np.int16), rate, format="FLAC", subtype="PCM_16")
-    part.replace(path)
+    with written_whole(path) as part:
+        soundfile.write(part, np.round(wave * 32768).astype(np.int16), rate, format="FLAC", subtype="PCM_16")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mert_fairseq.data.part_files import part_path, remove_abandoned
+from mert_fairseq.data.part_files import remove_abandoned, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.windows import window_frames
 from mert_fairseq.probe.encoders import ProbedEncoder
@@ -69,13 +69,12 @@ class KeepingListener(Listener):
 
     def _keep(self, wave: Tensor, name: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = part_path(path)
-        rows, first = _allocate(part, (self.num_layers, num_frames(len(wave)), self.encoder.dim), np.float16), 0
-        for piece in super().song(wave, name):
-            rows[:, first : first + piece.size(2)] = _half(piece)[:, 0]
-            first += piece.size(2)
-        rows.flush()
-        part.replace(path)
+        with written_whole(path) as part:
+            rows, first = _allocate(part, (self.num_layers, num_frames(len(wave)), self.encoder.dim), np.float16), 0
+            for piece in super().song(wave, name):
+                rows[:, first : first + piece.size(2)] = _half(piece)[:, 0]
+                first += piece.size(2)
+            rows.flush()
 
 
 def num_bytes(encoder: ProbedEncoder, settings: SeparationSettings, num_mixes: int, songs: Sequence[Track]) -> int:
@@ -92,8 +91,8 @@ def _half(found: Tensor) -> np.ndarray:
 
 def _open(path: Path, shape: Tuple[int, ...], dtype) -> np.ndarray:
     if not path.exists():
-        _allocate(part_path(path), shape, dtype).flush()
-        part_path(path).replace(path)
+        with written_whole(path) as part:
+            _allocate(part, shape, dtype).flush()
     found = np.lib.format.open_memmap(path, mode="r+")
     if found.shape != shape:
         raise MertError(f"{path}: of shape {found.shape}, {shape} wanted; remove its folder")

@@ -14,15 +14,15 @@ from typing import List
 import numpy as np
 import soundfile
 
-from mert_fairseq.data.part_files import part_path
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.probe.items import SPLITS, Item, TaskData
 from mert_fairseq.probe.toy.soundfont import SoundFont
 from mert_fairseq.probe.toy.tasks import KITS, TOY_TASKS, programs_of
 
-VERSION = 2
-CLIPS = {"train": 240, "valid": 96, "test": 288}  # of each task, classes in turn
+VERSION = 3
+CLIPS = {"train": 240, "valid": 96, "test": 576}  # of each task, classes in turn
 
 
 def build(folder: Path, seed: int = 0) -> None:
@@ -39,9 +39,8 @@ def build(folder: Path, seed: int = 0) -> None:
         found = None
     if found != content:
         raise MertError(f"{path}: holds clips of another version or seed; give another folder, or remove {folder}")
-    part = part_path(path)
-    part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_text(json.dumps(content) + "\n", encoding="utf-8")
     font = None
     for number, name in enumerate(TOY_TASKS):
         if not (folder / name / "labels.tsv").exists():
@@ -61,9 +60,8 @@ def _build_task(folder: Path, name: str, font: SoundFont, rng: np.random.Generat
             clip = f"{split}-{number:03d}.flac"
             soundfile.write(folder / clip, font.render(notes, instruments, task.seconds, kit), SAMPLE_RATE)
             lines.append(f"{clip}\t{split}\t{task.classes[label]}\n")
-    part = part_path(folder / "labels.tsv")
-    part.write_text("".join(lines), encoding="utf-8")
-    part.replace(folder / "labels.tsv")
+    with written_whole(folder / "labels.tsv") as part:
+        part.write_text("".join(lines), encoding="utf-8")
 
 
 def read(folder: Path, name: str) -> TaskData:

@@ -1,0 +1,195 @@
+"""Frames are kept in 8 bits a value, of what is asked for alone, and are those that the encoder gives."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mert_fairseq.errors import MertError
+from mert_fairseq.probe import frame_features
+from mert_fairseq.probe.encoders import open_encoder
+from mert_fairseq.probe.frame_features import frames_hash, hear_frames, missing_bytes, recordings_of
+from mert_fairseq.probe.items import Item
+from mert_fairseq.probe.stored_frames import StoredFrames, decode, encode, num_rows
+from mert_fairseq.probe.task import Hearing
+
+RATE = 24_000
+WHOLE = Hearing(window_s=31)
+
+
+class Ramp:
+    """Hidden state l of a frame: the mean of its samples times l + 1, and 1; notes what it heard and up to which layer."""
+
+    name, num_layers, dim, weights_hash, device = "ramp", 2, 2, "ab" * 32, torch.device("cpu")
+
+    def __init__(self, hop=320):
+        self.hop, self.shortest, self.frame_rate, self.heard = hop, hop, RATE / hop, []
+
+    def hidden_states(self, wave, last=None):
+        self.heard.append((wave.size(1), last))
+        means = wave[:, : wave.size(1) // self.hop * self.hop].unflatten(1, (-1, self.hop)).mean(-1)
+        return [torch.stack([means * (layer + 1), torch.ones_like(means)], -1) for layer in range(self.num_layers + 1)]
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("music")
+    for number, seconds in enumerate((3.0, 1.3)):
+        soundfile.write(folder / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(round(seconds * RATE)), RATE)
+    return folder
+
+
+@pytest.fixture
+def items(music):
+    return [Item(str(number), music / f"{number}.wav", "train", 0) for number in range(2)]
+
+
+def hear(encoder, items, cache, layers=(0, 1, 2), hearing=WHOLE, progress=None):
+    recordings = recordings_of(encoder, items, hearing, layers, cache, items[0].path.parent)
+    return hear_frames(encoder, recordings, hearing, cache, progress=progress)
+
+
+def all_of(frames, layer):
+    return frames.layer(layer, np.arange(frames.num_frames))
+
+
+def test_values_on_the_steps_are_kept_exactly():
+    """A range of 255 has steps of 1; what never changes has none. Three blocks, of 248, 248 and 4 frames."""
+    first = np.array([*range(247), 255])
+    frames = np.stack([np.concatenate([first, 2 * first - 9, [0, 255, 3, 200]]), np.full(500, -7.25)], 1)
+    rows = encode(frames)
+    assert rows.dtype == np.uint8 and rows.shape == (num_rows(500), 2) == (500 + 3 * 8, 2)
+    assert np.array_equal(decode(rows, np.arange(500)), frames)
+    assert decode(rows, np.array([499, 247, 3, 248])).tolist() == [[200, -7.25], [255, -7.25], [3, -7.25], [-9, -7.25]]
+
+
+def test_a_frame_far_from_all_others_costs_its_block_alone():
+    frames = np.random.default_rng(0).standard_normal((1000, 1))
+    frames[300] = 1e4
+    error = np.abs(decode(encode(frames), np.arange(1000)) - frames)[:, 0]
+    assert error[:248].max() < 0.02 and error[496:].max() < 0.02 and error[248:496].max() > 1
+
+
+@pytest.mark.parametrize("num_frames", [1, 248, 249, 2250])
+def test_what_is_lost_is_half_a_step(num_frames):
+    random = np.random.default_rng(0)
+    frames = random.standard_normal((num_frames, 5)) * [1e-6, 1, 50, 1e5, 1] + [0, 3, -1e3, 0, 1e-3]
+    error = np.abs(decode(encode(frames), np.arange(num_frames)) - frames)
+    assert (error <= np.ptp(frames, 0) / 255 * 0.51 + 1e-6 * np.abs(frames).max(0)).all()
+    assert StoredFrames(0, {0: encode(frames)}).num_frames == num_frames
+    if num_frames > 1:
+        assert (error.std(0) < 0.01 * frames.std(0)).all()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(items, tmp_path, wrong):
+    class Broken(Ramp):
+        def hidden_states(self, wave, last=None):
+            first, *others = super().hidden_states(wave, last)
+            return [first, others[0] * wrong, others[1]]
+
+    with pytest.raises(MertError, match="0.wav: hidden state 1: features are not finite"):
+        hear(Broken(), items, tmp_path)
+
+
+def test_frames_are_those_of_the_encoder(items, tmp_path):
+    encoder = open_encoder("random:mert_tiny", "cpu")
+    part = Item("part", items[0].path, "test", 0, start_s=0.5, stop_s=2.0)
+    whole, short, cut = hear(encoder, [*items, part], tmp_path, range(encoder.num_layers + 1))
+    assert (whole.num_frames, short.num_frames, cut.num_frames) == (224, 97, 112)
+    wave = torch.from_numpy(soundfile.read(items[0].path, dtype="float32", start=12_000, frames=36_000)[0])[None]
+    for layer, state in enumerate(encoder.hidden_states(wave)):
+        found, wanted = all_of(cut, layer), state[0].numpy()
+        assert np.abs(found - wanted).max() <= np.ptp(wanted, 0).max() / 255
+    both = whole.layers([0, 2], np.array([5, 7]))
+    assert both.shape == (2, 2, encoder.dim) and np.array_equal(both[:, 1], whole.layer(2, np.array([5, 7])))
+
+
+def test_only_what_is_asked_for_is_heard_and_kept(items, tmp_path):
+    encoder = Ramp()
+    hear(encoder, items, tmp_path, [1])
+    assert [last for _, last in encoder.heard] == [1, 1]  # the encoder may stop there
+    assert sorted(path.name for path in tmp_path.rglob("*.npy")) == ["1.npy"] * 2
+    hear(encoder, items, tmp_path, [1])
+    assert len(encoder.heard) == 2
+    frames = hear(encoder, items, tmp_path, [0, 1, 2])
+    assert [last for _, last in encoder.heard[2:]] == [None] * 2
+    assert sorted(path.name for path in tmp_path.rglob("*.npy")) == ["0.npy", "0.npy", "1.npy", "1.npy", "2.npy", "2.npy"]
+    assert np.allclose(all_of(frames[0], 2), all_of(frames[0], 0) * [3, 1], atol=1e-3)
+
+
+def test_one_hidden_state_in_memory_is_the_same(items, tmp_path):
+    frames = hear(Ramp(), items, tmp_path)[0]
+    loaded = frames.loaded(1)
+    shutil.rmtree(tmp_path / next(path.name for path in tmp_path.iterdir()))
+    assert (loaded.num_layers, loaded.num_frames, loaded.dim) == (2, 225, 2) and np.ptp(all_of(loaded, 1)[:, 0]) > 0
+
+
+def test_an_item_is_heard_as_a_whole_in_its_window_and_longer_ones_in_several(items, tmp_path):
+    encoder = Ramp()
+    hear(encoder, items, tmp_path)
+    hear(encoder, items, tmp_path, hearing=Hearing(window_s=1.0))  # other windows, other frames
+    assert [samples for samples, _ in encoder.heard] == [72_000, 31_200, *[24_000] * 3, *[24_000] * 2]
+    hear(encoder, items, tmp_path, hearing=Hearing(window_s=31, first_s=1.0))
+    assert [samples for samples, _ in encoder.heard[7:]] == [24_000] * 2
+
+
+def test_another_frame_rate_has_its_own_number_of_frames(items, tmp_path):
+    """50 per second: 150 of 3 s, none of them empty; also where the window is shorter than the recording."""
+    for number, hearing in enumerate((WHOLE, Hearing(window_s=1.0))):
+        frames = hear(Ramp(hop=480), items, tmp_path / str(number), hearing=hearing)
+        assert [own.num_frames for own in frames] == [150, 65]
+        assert np.array_equal(all_of(frames[0], 0)[:, 1], np.ones(150))
+
+
+def test_hearing_that_was_interrupted_goes_on(items, tmp_path):
+    encoder = Ramp()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hear(encoder, items, tmp_path, progress=interrupt)
+    told = []
+    hear(encoder, items, tmp_path, progress=lambda *at: told.append(at))
+    assert len(encoder.heard) == 2 and told == [(1, 1)] and not list(tmp_path.rglob("*.part"))
+
+
+def test_the_room_that_is_told_is_what_is_taken(items, tmp_path, monkeypatch):
+    encoder = Ramp()
+    recordings = recordings_of(encoder, items, WHOLE, [0, 1, 2], tmp_path, items[0].path.parent)
+    told = missing_bytes(encoder, recordings)
+    monkeypatch.setattr(frame_features.shutil, "disk_usage", lambda _: SimpleNamespace(free=told - 1))
+    with pytest.raises(MertError, match="frames take .* give --cache elsewhere, or fewer --layers"):
+        hear_frames(encoder, recordings, WHOLE, tmp_path)
+    assert encoder.heard == []
+    monkeypatch.undo()
+    hear_frames(encoder, recordings, WHOLE, tmp_path)
+    taken = sum(np.load(path).nbytes for path in tmp_path.rglob("*.npy"))
+    assert taken == pytest.approx(told, rel=0.01) and missing_bytes(encoder, recordings) == 0
+
+
+def test_the_hash_is_of_the_audio_and_how_it_is_heard(items, tmp_path):
+    def of(chosen, hearing=WHOLE, layers=(0,)):
+        return frames_hash(recordings_of(Ramp(), chosen, hearing, layers, tmp_path, items[0].path.parent))
+
+    assert of(items) == of(items, layers=(1, 2)) != of(items[::-1])
+    assert of(items) != of(items, Hearing(window_s=1.0))
+
+
+def test_a_damaged_file_is_named(items, tmp_path):
+    frames = hear(Ramp(), items, tmp_path)[0]
+    for path in tmp_path.rglob("1.npy"):
+        path.write_bytes(b"no array")
+    with pytest.raises(MertError, match="1.npy: cannot be read .*; remove it, and the same command makes it again"):
+        frames.loaded(1)
+
+
+def test_states_in_memory_are_kept_alike():
+    states = np.random.default_rng(0).standard_normal((40, 3, 4))
+    frames = StoredFrames.of(states)
+    assert (frames.num_frames, frames.num_layers, frames.dim) == (40, 2, 4)
+    assert np.abs(frames.layers(range(3), np.arange(40)) - states).max() < 0.02
