@@ -9,7 +9,7 @@ from mert_fairseq.probe.toy import corpus
 
 @pytest.fixture
 def small(monkeypatch):
-    for split, clips in {"train": 48, "valid": 12, "test": 24}.items():
+    for split, clips in {"train": 120, "valid": 24, "test": 48}.items():
         monkeypatch.setitem(corpus.CLIPS, split, clips)
 
 

@@ -91,7 +91,9 @@ def test_options_have_the_published_reading_first():
 def test_separation_has_its_numbers_from_one_source():
     settings, row = SeparationSettings(), TASKS["MUSDB18"]
     assert row.hearing.window_s == settings.chunk_s == 6
-    assert all(getattr(settings, name) == value for name, value in vars(row.head).items()) and row.head.batch == 32
+    assert not row.head.standardized  # a matter of windows alone
+    shared = {name: value for name, value in vars(row.head).items() if name != "standardized"}
+    assert all(getattr(settings, name) == value for name, value in shared.items()) and row.head.batch == 32
 
 
 @pytest.mark.parametrize("given, words", [({"tolerance_s": 0.05}, "0.07, 0.02 allowed"), ({"tolerance": 0.07}, "it has tolerance_s")])
