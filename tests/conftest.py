@@ -1,5 +1,7 @@
 """Made-up recordings and targets whose values say where they belong, for the tests of everything that reads them."""
 
+import signal
+
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +17,9 @@ settings.register_profile(
     "tests", derandomize=True, deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("tests")
+
+# Where a shell started the tests in the background (nohup, `&`) it has Ctrl-C ignored, by them and by all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Corpus:

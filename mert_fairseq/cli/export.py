@@ -31,8 +31,7 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes under a temporary name, compares, and only then gives the folder its own."""
     out = Path(args.out).resolve()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MertError(f"{args.out}: exists and is not empty; give another folder, or remove it")
+    _check_free(out, args.out)
     if out == Path.cwd():
         raise MertError(f"{args.out}: the folder that you are in; give one to make")
     opened = open_training_model(args.checkpoint)
@@ -40,11 +39,17 @@ def run(args: argparse.Namespace) -> int:
     try:
         with written_whole(out) as part:
             difference = _write(part, opened, _run_dir(Path(args.checkpoint)), args.onnx)
+            _check_free(out, args.out)  # another export may have been sooner
     except OSError as error:
         raise MertError(f"{args.out}: cannot be written ({error.strerror or error})") from None
     print(f"{args.out}: hidden states differ from the checkpoint's by at most {difference:.1g}; "
           f"AutoModel.from_pretrained('{args.out}') loads it")
     return 0
+
+
+def _check_free(out: Path, given: str) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MertError(f"{given}: exists and is not empty; give another folder, or remove it")
 
 
 def _write(folder: Path, opened: TrainingModel, run_dir: Optional[Path], onnx: bool) -> float:

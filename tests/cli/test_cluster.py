@@ -273,15 +273,7 @@ def test_logs_that_cannot_be_written(tmp_path):
         run_shards(shell("true"), [0], settings(tmp_path))
 
 
-@pytest.fixture
-def interruptible():
-    """SIGINT raises KeyboardInterrupt, even where the tests were started by a shell that ignores it (nohup, `&`)."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupt_stops_the_jobs_of_this_machine(tmp_path, capfd, interruptible):
+def test_an_interrupt_stops_the_jobs_of_this_machine(tmp_path, capfd):
     """Which clean up before they end, and are not tried again."""
     text = f'trap "touch {tmp_path}/cleaned$0; exit 130" INT; touch {tmp_path}/begun$0; while :; do sleep 0.1; done'
 

@@ -13,6 +13,7 @@ import torch
 from made_checkpoints import SIZES, write_checkpoint
 from safetensors import safe_open
 
+from mert_fairseq.cli import export
 from mert_fairseq.cli.main import main
 from mert_fairseq.export import compare, hf_folder
 from mert_fairseq.export.hubert_names import to_hugging_face
@@ -129,6 +130,18 @@ def test_what_killed_exports_left_goes(one_checkpoint, tmp_path):
     (tmp_path / f".mert.{socket.gethostname()}.{dead.pid}.part" / "model.safetensors").touch()
     assert main(["export", str(one_checkpoint.path), str(tmp_path / "mert")]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [f".mert.{socket.gethostname()}.{os.getppid()}.part", "mert"]
+
+
+def test_an_export_that_was_sooner_stays(one_checkpoint, tmp_path, monkeypatch, capsys):
+    def sooner(*given):
+        (tmp_path / "mert").mkdir()
+        (tmp_path / "mert" / "config.json").write_text("another's")
+        return 0.0
+
+    monkeypatch.setattr(export, "_write", sooner)
+    assert main(["export", str(one_checkpoint.path), str(tmp_path / "mert")]) == 1
+    assert capsys.readouterr().err == f"mert: {tmp_path}/mert: exists and is not empty; give another folder, or remove it\n"
+    assert [path.name for path in tmp_path.rglob("*")] == ["mert", "config.json"]
 
 
 def test_nothing_is_left_on_a_full_disk(one_checkpoint, tmp_path, full_disk, capsys):

@@ -17,6 +17,7 @@ import miniatures  # noqa: E402
 from made_checkpoints import write_checkpoint  # noqa: E402
 
 from mert_fairseq.data.manifest import write_manifest  # noqa: E402
+from mert_fairseq.json_hash import KEY  # noqa: E402
 from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings  # noqa: E402
 
 NAMES = ("mert manifest", "mert labels encodec", "mert labels cqt", "mert export", "mert features", "mert probe", "mert probe of beats")
@@ -91,5 +92,5 @@ def _comparable(path: Path) -> bytes:
 
 def _without_seconds(value):
     if isinstance(value, dict):
-        return {key: _without_seconds(found) for key, found in value.items() if key != "seconds"}
+        return {key: _without_seconds(found) for key, found in value.items() if key not in ("seconds", KEY)}
     return [_without_seconds(found) for found in value] if isinstance(value, list) else value

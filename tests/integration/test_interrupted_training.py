@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import torch
 import training_runs as runs
 
 from mert_fairseq.launch.interruption import INTERRUPTED
@@ -181,9 +182,13 @@ def test_updates_that_are_not_numbers_are_skipped_and_counted(corpus_too_loud, t
 def test_after_some_in_a_row_training_stops_and_names_the_files(corpus, undisturbed, tmp_path, processes):
     run_dir = tmp_path / "run"
     shutil.copytree(undisturbed, run_dir)
-    before = (run_dir / "checkpoints" / "checkpoint_last.pt").read_bytes()
-    changes = ("optimization.max_update=20", "criterion.features_pen_weight=inf", "criterion.nan_patience=2")
+    last = run_dir / "checkpoints" / "checkpoint_last.pt"
+    state = torch.load(last, weights_only=False)  # its settings are Python objects
+    state["model"]["mask_emb"].fill_(float("nan"))
+    torch.save(state, last)
+    before = last.read_bytes()
+    changes = ("optimization.max_update=20", "criterion.nan_patience=2")
     result = runs.train(corpus, run_dir, *SETTINGS, *processes, *changes)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "(2 in a row); files: train" in result.stderr and "criterion.nan_patience=2 is reached" in result.stderr
-    assert (run_dir / "checkpoints" / "checkpoint_last.pt").read_bytes() == before
+    assert last.read_bytes() == before
