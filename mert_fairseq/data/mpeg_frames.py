@@ -1,36 +1,54 @@
-"""The frames of an MP3: whether a header gives their number, and whether they follow on from one another.
+"""The frames of an MP3: whether a header gives their number, whether they follow on from one another, and whether all are there.
 
 A frame's length follows from its header. Where a header is damaged the decoder looks for the next one and leaves the frame out: what
-follows comes 26 ms too early, and only whoever reads to the end finds samples missing.
+follows comes 26 ms too early, and only whoever reads to the end finds samples missing. So it is where whole frames are gone, which the
+number of bytes in a Xing/Info header tells.
 """
 
 import functools
 import mmap
 import os
 import re
-from typing import BinaryIO, List, NamedTuple, Tuple, Union
+import struct
+from typing import BinaryIO, List, NamedTuple, Optional, Tuple, Union
 
 RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8000)}  # Hz, by version: MPEG 1, 2, 2.5
 KBITS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # per second, of layer III
 KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 LAYER_III = 1
+HEADER_FRAME = 274  # bytes, within which a Xing/Info header's numbers lie
 TAGS = (b"TAG", b"APE", b"LYR", b"ID3")  # behind the audio
+
+
+class Promise(NamedTuple):
+    """What a Xing/Info frame says of the whole; None where it does not. It counts its own bytes, but itself as a frame only with some."""
+
+    num_frames: Optional[int] = None
+    num_bytes: Optional[int] = None
+
+
+class Chain(NamedTuple):
+    """The frames that follow one another from the first on."""
+
+    num_samples: int
+    complete: bool  # they do to the end, or to the tags there
+    fewer: bool = False  # than the header says, though complete
 
 
 def header_has_length(path: Union[str, "os.PathLike[str]"]) -> bool:
     """Whether the first frame is a Xing/Info frame that gives the number of frames."""
     with open(path, "rb") as handle:
         handle.seek(_first_frame(handle))
-        frame = handle.read(266)
-    match = re.search(rb"(?:Xing|Info)...(.)", frame, re.DOTALL)
-    return bool(match) and bool(match[1][0] & 1)  # flag: the number of frames follows
+        return _promise(handle.read(HEADER_FRAME)).num_frames is not None
 
 
-class Chain(NamedTuple):
-    """Samples of the frames that follow one another from the first on, and whether they do to the end, or to the tags there."""
-
-    num_samples: int
-    complete: bool
+def _promise(frame: bytes) -> Promise:
+    """Of a file's first bytes of audio."""
+    match = re.search(rb"(?:Xing|Info)...(.)(.{8})", frame, re.DOTALL)
+    if not match:
+        return Promise()
+    flags, (first, second) = match[1][0], struct.unpack(">II", match[2])
+    return Promise(first if flags & 1 else None, (second if flags & 1 else first) if flags & 2 else None)
 
 
 def chain_of(path: Union[str, "os.PathLike[str]"]) -> Chain:
@@ -57,20 +75,22 @@ def _chain_of(path: Union[str, "os.PathLike[str]"], num_bytes: int, mtime_ns: in
             lengths = _lengths(kind, third)
             if not lengths:
                 return Chain(0, False)
-            num_frames, complete = _follow(text, place, kind, lengths)
-            return Chain(num_frames * samples_per_frame(rates[third >> 2 & 3]), complete)
+            num_frames, end, complete = _follow(text, place, kind, lengths)
+            said = _promise(text[place : place + HEADER_FRAME])
+            fewer = complete and (num_frames < (said.num_frames or 0) or end - place < (said.num_bytes or 0))
+            return Chain(num_frames * samples_per_frame(rates[third >> 2 & 3]), complete, fewer)
 
 
-def _follow(text: mmap.mmap, place: int, kind: int, lengths: List[int]) -> Tuple[int, bool]:
-    """Frames that follow one another from `place` on, and whether all do."""
+def _follow(text: mmap.mmap, place: int, kind: int, lengths: List[int]) -> Tuple[int, int, bool]:
+    """Frames that follow one another from `place` on, the byte behind them, and whether all do."""
     end, done = len(text), 0
     while place + 4 <= end:
         length = lengths[text[place + 2]]
         if text[place] != 0xFF or text[place + 1] & 0xFE != kind or not length:
-            return done, text[place : place + 3] in TAGS
+            return done, place, text[place : place + 3] in TAGS
         place += length
         done += 1
-    return done, True
+    return done, place, True
 
 
 def _lengths(kind: int, third: int) -> List[int]:

@@ -14,7 +14,8 @@ Measured with libsndfile 1.2.2 and soundfile 0.14 (`tests/data/test_audio.py` ho
 - Pages behind the one that ends an Ogg stream are counted but not decoded (one track of 41 has them).
 - A WAV or Ogg cut short reports its remaining length as if nothing were missing.
 - A damaged page of an Ogg stream is left out without a word, and so is a frame of an MP3 whose header is damaged: what follows comes
-  too early. Pages are held against their checksums, and frames must follow on from one another.
+  too early. So it is where pages or frames are gone. Pages are held against their checksums and numbers, frames must follow on from one
+  another, and be as many as the header says.
 
 What nothing in the file tells is not seen: other samples in a WAV, and bytes within an MP3 frame, which has no checksum.
 """
@@ -80,6 +81,8 @@ def _safe_start(sound: ForwardFile, start: int, stop: Optional[int]) -> int:
     """The frame from which decoding forward gives exact samples `start` .. `stop`; raises AudioError where none does."""
     if sound.format == "MP3":
         chain = chain_of(sound.name)
+        if chain.fewer:
+            raise AudioError(f"{sound.name}: damaged: it has fewer frames than its header says", "truncated")
         if not chain.complete and (stop is None or stop > chain.num_samples - MP3_EXTRA):
             _refuse_lost_frames(sound)
             return 0

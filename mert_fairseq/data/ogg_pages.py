@@ -1,14 +1,14 @@
 """The pages of an Ogg file: where the stream ends, and whether those of a window are whole.
 
-Each page has a checksum, its length, and the number of the last sample that it completes. libsndfile leaves a broken page out without a
-word: what follows comes too early, by up to a second, and only whoever reads to the end finds samples missing.
+Each page has a checksum, its length, a number in its stream, and that of the last sample that it completes. libsndfile leaves a broken page
+out without a word: what follows comes too early, by up to a second, and only whoever reads to the end finds samples missing.
 """
 
 import os
 import re
 import struct
 import zlib
-from typing import BinaryIO, NamedTuple, Optional, Union
+from typing import BinaryIO, Dict, NamedTuple, Optional, Union
 
 PAGE_BYTES = 65_307  # the longest page
 HEADER_BYTES = 27
@@ -43,7 +43,7 @@ def ogg_tail(path: Union[str, "os.PathLike[str]"]) -> OggTail:
 
 
 def broken_page(path: Union[str, "os.PathLike[str]"], start: int, stop: Optional[int]) -> Optional[int]:
-    """The byte at which the first page should begin that is not whole, of those that hold the samples `start` .. `stop`.
+    """The byte at which the first page should begin that is broken or missing, of those that hold the samples `start` .. `stop`.
 
     Args:
         stop: None: to the end of the stream.
@@ -54,10 +54,12 @@ def broken_page(path: Union[str, "os.PathLike[str]"], start: int, stop: Optional
     with open(path, "rb") as handle:
         size = handle.seek(0, os.SEEK_END)
         place = _page_before(handle, size, start)
+        following: Dict[int, int] = {}  # by stream, of which a file may have several in turn
         while place < size:
             page = _whole_page(_read(handle, place, PAGE_BYTES))
-            if page is None:
+            if page is None or following.get(page.stream, page.number) != page.number:
                 return place
+            following[page.stream] = (page.number + 1) % (1 << 32)
             if page.flags & END_OF_STREAM or (stop is not None and page.position >= stop):
                 return None
             place += page.num_bytes
@@ -68,6 +70,8 @@ class _Page(NamedTuple):
     num_bytes: int
     flags: int
     position: int  # samples of the stream up to its end; -1 where no packet ends in it
+    stream: int
+    number: int  # in its stream
 
 
 def _page_before(handle: BinaryIO, size: int, sample: int) -> int:
@@ -94,11 +98,11 @@ def _whole_page(text: bytes) -> Optional[_Page]:
     """The page that `text` begins with; None if there is none or its checksum is another."""
     if len(text) < HEADER_BYTES or text[:5] != b"OggS\0":
         return None
-    flags, position = struct.unpack_from("<Bq", text, 5)
+    flags, position, stream, number = struct.unpack_from("<BqII", text, 5)
     lengths = text[HEADER_BYTES : HEADER_BYTES + text[26]]
     length = HEADER_BYTES + text[26] + sum(lengths)
     if len(lengths) < text[26] or len(text) < length:
         return None
     said = int.from_bytes(text[22:26].translate(REVERSED), "big")
     content = (text[:22] + bytes(4) + text[26:length]).translate(REVERSED)
-    return _Page(length, flags, position) if zlib.crc32(content, 0xFFFFFFFF) ^ 0xFFFFFFFF == said else None
+    return _Page(length, flags, position, stream, number) if zlib.crc32(content, 0xFFFFFFFF) ^ 0xFFFFFFFF == said else None

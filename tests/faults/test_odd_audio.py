@@ -214,7 +214,12 @@ def test_an_ogg_whose_last_pages_are_broken(recordings, faults, tmp_path):
 
 def second_half_header(text):
     """Where a frame of an MP3 begins, behind the middle."""
-    places = range(len(text) // 2, len(text))
+    return next_header(text, len(text) // 2)
+
+
+def next_header(text, first):
+    """Where the next frame of an MP3 begins, from the byte `first` on."""
+    places = range(first, len(text))
     return next(place for place in places if text[place : place + 2] == text[:2] and text[place + 2] & 12 == text[2] & 12)
 
 
@@ -229,6 +234,21 @@ def test_an_mp3_that_lost_a_frame(recordings, faults, tmp_path):
         read_audio(path, late, 9600, len(whole.wave))
     assert np.abs(read_audio(path, 0, 9600) - whole.wave[:9600]).max() < 1e-4  # what comes before is as it was
     faults.record("audio: frame of an MP3 lost", "refused")
+
+
+@pytest.mark.parametrize("frames", [1, 20])
+def test_an_mp3_that_whole_frames_are_cut_from(recordings, frames, faults, tmp_path):
+    """What is left follows on; the header tells that there were more."""
+    whole = recordings["mp3"].text
+    begin = end = second_half_header(whole)
+    for _ in range(frames):
+        end = next_header(whole, end + 1)
+    path = write(tmp_path / "a.mp3", whole[:begin] + whole[end:])
+    length = len(recordings["mp3"].wave)
+    for start in (0, length // 2, length - 9600):
+        with pytest.raises(AudioError, match="fewer frames than its header says"):
+            read_audio(path, start, 9600, length)
+        faults.record("audio: frames cut out of an MP3", "refused")
 
 
 def test_an_mp3_that_lost_its_length_header(recordings, faults, tmp_path):
@@ -280,8 +300,9 @@ def test_probe_check_decodes_what_it_checks(recordings, faults, tmp_path):
     assert lengths_of([item], 1, decode=False)[1] == []
 
 
-def test_an_ogg_with_a_broken_page_in_its_middle(faults, tmp_path):
-    """libsndfile leaves it out and what follows comes early; a window far from it is as it was, even in a file of many pages."""
+@pytest.mark.parametrize("fault", ["broken", "missing"])
+def test_an_ogg_with_a_fault_in_its_middle(fault, faults, tmp_path):
+    """libsndfile leaves the page out and what follows comes early; a window far from it is as it was, even in a file of many pages."""
     path = tmp_path / "a.ogg"
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, 120 * RATE).astype(np.float32)
     with soundfile.SoundFile(path, "w", RATE, 1, format="OGG", subtype="VORBIS") as sound:
@@ -289,7 +310,12 @@ def test_an_ogg_with_a_broken_page_in_its_middle(faults, tmp_path):
             sound.write(wave[first : first + RATE])
     whole, text = read_audio(path), bytearray(path.read_bytes())
     assert len(text) > 6 * 65_307
-    text[len(text) // 2] ^= 1
+    kind = f"audio: page of a long Ogg {fault}"
+    if fault == "broken":
+        text[len(text) // 2] ^= 1
+    else:
+        begin = text.index(b"OggS\0", len(text) // 2)
+        del text[begin : text.index(b"OggS\0", begin + 1)]
     write(path, text)
     refused = []
     for start in range(0, len(whole) - 48_000, 48_000):
@@ -297,8 +323,8 @@ def test_an_ogg_with_a_broken_page_in_its_middle(faults, tmp_path):
             found = read_audio(path, start, 48_000, len(whole))
         except AudioError as error:
             refused.append(start)
-            faults.record("audio: page of a long Ogg broken", "refused" if "page of the Ogg stream" in str(error) else "silent", str(error))
+            faults.record(kind, "refused" if "page of the Ogg stream" in str(error) else "silent", str(error))
         else:
             same = np.array_equal(found, whole[start : start + 48_000])
-            faults.record("audio: page of a long Ogg broken", "survived" if same else "silent", str(start))
+            faults.record(kind, "survived" if same else "silent", str(start))
     assert 0 < len(refused) < 30  # of 59
