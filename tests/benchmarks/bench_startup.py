@@ -15,7 +15,7 @@ from harness import record
 
 from mert_fairseq.data.manifest import write_manifest
 
-NUM_FILES, SECONDS, UPDATES = 40, 60, 100
+NUM_FILES, SECONDS, UPDATES = 40, 60, 250
 STAMP = re.compile(r"^\[([0-9: ,-]+)\].*\"num_updates\": \"1\"", re.MULTILINE)
 
 
@@ -58,7 +58,7 @@ def data_wait(folder: Path) -> float:
     train(folder, folder / "wait", f"optimization.max_update={UPDATES}", "dataset.num_workers=2", "common.log_interval=25",
           "dataset.disable_validation=true", "checkpoint.no_save=true")
     shares = re.findall(r'"data_wait": "([0-9.e-]+)"', (folder / "wait" / "hydra_train.log").read_text())
-    return float(np.mean([float(share) for share in shares[1:4]]))
+    return float(np.mean([float(share) for share in shares[1:10]]))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class WrittenOutAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, padding: Optional[Tensor], dropout: float) -> Tensor:
         """q, k, v [N, T, d] of N = B * H heads, padding [N, T] bool or None -> [T, N, d]."""
-        buffer = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=q.size(-1) ** -0.5)
+        buffer = _scaled_bmm(q, k.transpose(1, 2), q.size(-1))
         if padding is not None:
             buffer.masked_fill_(padding[:, None], float("-inf"))
         weights = buffer.softmax(-1)
@@ -75,5 +75,10 @@ class WrittenOutAttention(torch.autograd.Function):
             applied = weights.clamp(max=0.0)
             weights = weights.abs()
         grad_v = torch.bmm(applied.transpose(1, 2), grad)
-        grad_scores = torch.bmm(grad, v.transpose(1, 2)).mul_(applied).addcmul_(weights, shared, value=-1).mul_(q.size(-1) ** -0.5)
-        return torch.bmm(grad_scores, k), torch.bmm(grad_scores.transpose(1, 2), q), grad_v, None, None
+        grad_scores = torch.bmm(grad, v.transpose(1, 2)).mul_(applied).addcmul_(weights, shared, value=-1)
+        return _scaled_bmm(grad_scores, k, q.size(-1)), _scaled_bmm(grad_scores.transpose(1, 2), q, q.size(-1)), grad_v, None, None
+
+
+def _scaled_bmm(left: Tensor, right: Tensor, dim: int) -> Tensor:
+    """left [N, T, K] times right [N, K, M] over sqrt(dim), without a pass of its own for the factor."""
+    return torch.baddbmm(left.new_empty(()), left, right, beta=0, alpha=dim**-0.5)

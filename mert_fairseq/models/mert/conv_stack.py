@@ -4,7 +4,8 @@ A convolution of kernel k and stride s over rows of C channels reads, for each o
 the blocks after it: ceil(k / s) products of views [rows, s * C] with slices of the weight, no copy. A clip's rows are rounded up so
 that all strides divide them; rows behind its last whole window are made of padding and of the next clip, feed only rows of that
 kind, and are cut off at the end. Each layer keeps its input before the GELU alone and computes the GELU again in the backward pass; the
-first layer's output, half of the stack's memory and little work, is computed again as a whole.
+first layer's output, half of the stack's memory and little work, is computed again as a whole, but in bfloat16 on a CPU, where memory is
+plenty and time is not.
 """
 
 from typing import Callable, Iterator, List, Optional, Tuple
@@ -15,7 +16,7 @@ from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
 from torch import Tensor, nn
 
 from mert_fairseq.frames import num_conv_frames
-from mert_fairseq.models.mert.matrix_product import product
+from mert_fairseq.models.mert.matrix_product import add_product, product
 
 CHUNK = 1 << 21  # elements of a layer's input worked on at a time on a CPU: 8 MiB in float32
 
@@ -35,6 +36,7 @@ class ConvStack(ConvFeatureExtractionModel):
         windows = F.pad(x, (0, (rows - 1) * stride + kernel - num_samples)).unfold(1, kernel, stride)
         conv, _, norm, _ = self.conv_layers[0]
         x, again = normalised_conv(windows, conv.weight[:, 0], norm, num_conv_frames(num_samples, self.spec[:1]))
+        again = None if x.device.type == "cpu" and x.dtype == torch.bfloat16 else again
         x = x.view(num_clips * rows, -1)
         for (conv, *_), (_, _, stride) in later:
             x, again = GeluConv.apply(x, conv.weight.permute(2, 1, 0).to(x.dtype), stride, again), None
@@ -92,7 +94,7 @@ class GeluConv(torch.autograd.Function):
             own = product(active[: last - first, : len(parts[0])], parts[0])
             for ahead, part in enumerate(parts[1:], 1):
                 seen = active[ahead : ahead + last - first, : len(part)]
-                own[: len(seen)] += product(seen, part)
+                add_product(own[: len(seen)], seen, part)
             out[first:last] = own
         ctx.save_for_backward(None if again else x, weight)
         ctx.stride, ctx.again, ctx.written_over = stride, again, False
@@ -111,16 +113,19 @@ class GeluConv(torch.autograd.Function):
         grad_parts = [torch.zeros_like(part, dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts]
         for first, last in _chunks(blocks):
             active = F.gelu(blocks[first:last])
-            own = torch.zeros_like(active)
+            own = product(grad[first:last], parts[0].t())
+            if own.size(1) < blocks.size(1):  # a stride longer than the kernel
+                own = F.pad(own, (0, blocks.size(1) - own.size(1)))
             for ahead, (part, grad_part) in enumerate(zip(parts, grad_parts)):
                 reached = grad[max(0, first - ahead) : max(0, last - ahead)]
                 skipped = last - first - len(reached)  # the first windows have no window before them
-                seen, wanted = active[skipped:, : len(part)], own[skipped:, : len(part)]
+                seen = active[skipped:, : len(part)]
                 if grad_part.dtype == seen.dtype:
                     torch.addmm(grad_part, seen.t(), reached, out=grad_part)
                 else:
                     grad_part += seen.t() @ reached
-                wanted += product(reached, part.t())
+                if ahead:
+                    add_product(own[skipped:, : len(part)], reached, part.t())
             torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=blocks[first:last])
         return x, torch.cat(grad_parts).view_as(weight).to(weight.dtype), None, None
 

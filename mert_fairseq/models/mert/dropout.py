@@ -1,11 +1,13 @@
 """Dropout whose random numbers are cheap on a CPU.
 
 torch draws one Bernoulli variable after another there, 6 ns each: 0.3 s of a step of mert_base with two clips. Fifteen bits of a 64-bit
-generator's numbers, compared with a threshold, decide the same to 1/32,768, in a fifth of the time.
+generator's numbers, compared with a threshold, decide the same to 1/32,768, in a tenth of the time. The generator is numpy's SFC64, twice
+as fast as torch's own, which seeds it.
 """
 
 from typing import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ LEVELS = 1 << 15
 
 
 def draw_kept(shape: Sequence[int], p: float) -> Tensor:
-    """uint8 of the given shape on the CPU: 1 with probability 1 - p, else 0; drawn from torch's generator."""
+    """uint8 of the given shape on the CPU: 1 with probability 1 - p, else 0; of torch's seed."""
     return (_draw(shape, p) < 0).view(torch.uint8)
 
 
@@ -25,7 +27,8 @@ def draw_dropped(p: float, out: Tensor) -> Tensor:
 def _draw(shape: Sequence[int], p: float) -> Tensor:
     """int16, below zero with probability 1 - p."""
     count = torch.Size(shape).numel()
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    generator = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, ()).item()))
+    words = torch.from_numpy(generator.integers(-(2**63), 2**63 - 1, -(-count // 4), endpoint=True))
     least_dropped = min(LEVELS - 1, round((1 - p) * LEVELS)) - LEVELS // 2
     return words.view(torch.int16)[:count].view(shape).bitwise_right_shift_(1).sub_(least_dropped)
 

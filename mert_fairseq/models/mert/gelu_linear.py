@@ -1,4 +1,7 @@
-"""GELU and the linear layer behind it as one operation, of which the input alone is kept for the backward pass."""
+"""GELU and the linear layer behind it as one operation, of which the input alone is kept for the backward pass.
+
+In bfloat16 on a CPU, where memory is plenty and time is not, the GELU is kept as well.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +25,13 @@ class _GeluLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """x [N, D], weight [D', D], bias [D'] -> [N, D']."""
-        ctx.save_for_backward(x, weight)
-        return product(F.gelu(x), weight.t(), bias)
+        active = F.gelu(x)
+        ctx.save_for_backward(x, weight, active if x.device.type == "cpu" and x.dtype == torch.bfloat16 else None)
+        return product(active, weight.t(), bias)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        """Computes the GELU again."""
-        x, weight = ctx.saved_tensors
-        return torch.ops.aten.gelu_backward(product(grad, weight), x), grad.t() @ F.gelu(x), grad.sum(0)
+        """Computes the GELU again where it was not kept."""
+        x, weight, active = ctx.saved_tensors
+        active = F.gelu(x) if active is None else active
+        return torch.ops.aten.gelu_backward(product(grad, weight), x), grad.t() @ active, grad.sum(0)

@@ -1,7 +1,7 @@
-"""Matrix products of float32 on a CPU, by oneDNN where it is quicker than the BLAS library that torch is built with.
+"""Matrix products on a CPU, by oneDNN where that is quicker than what torch would do.
 
-On an AMD processor MKL reached three quarters of the rate that oneDNN does, in all large products but gradients of weights; the two
-differ by rounding alone.
+In float32, on an AMD processor, MKL reached three quarters of the rate that oneDNN does, in all large products but gradients of weights;
+the two differ by rounding alone. In bfloat16 torch calls oneDNN too, but for a bias fills the output with it first.
 """
 
 from typing import Optional
@@ -17,9 +17,18 @@ _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends
 def product(left: Tensor, right: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """left [N, K] times right [K, M], plus bias [M]: [N, M]. Not differentiated."""
     large = left.size(0) * right.numel() >= LEAST_MULTIPLICATIONS
-    if large and _ONEDNN is not None and left.device.type == "cpu" and left.dtype == right.dtype == torch.float32:
+    quicker = left.dtype == torch.float32 or (left.dtype == torch.bfloat16 and bias is not None)
+    if large and quicker and _ONEDNN is not None and left.device.type == "cpu" and left.dtype == right.dtype:
         return _ONEDNN(left, right.t(), bias, "none", [], "")
     return left @ right if bias is None else torch.addmm(bias, left, right)
+
+
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total [N, M] += left [N, K] times right [K, M]; in half precision the sum is rounded once."""
+    if total.dtype in (torch.float32, torch.float64):
+        total += product(left, right)
+    else:
+        torch.addmm(total, left, right, out=total)
 
 
 class Linear(nn.Linear):
@@ -33,10 +42,12 @@ class Linear(nn.Linear):
         return made
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., D] -> [..., D']."""
-        if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        """x [..., D] -> [..., D'], in autocast's type where that is on."""
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        if x.device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
             return super().forward(x)
-        return _Linear.apply(x.flatten(0, -2), self.weight, self.bias).unflatten(0, x.shape[:-1])
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return _Linear.apply(x.to(dtype).flatten(0, -2), self.weight.to(dtype), bias).unflatten(0, x.shape[:-1])
 
 
 class _Linear(torch.autograd.Function):
