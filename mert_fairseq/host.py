@@ -167,7 +167,7 @@ def _judge_gradient(clip):
     @functools.wraps(clip)
     def clip_grad_norm(self, clip_norm):
         """fairseq's; raises SkippedUpdate or MertError where the gradient is not finite."""
-        _fill_absent_gradients(self.model)
+        _fill_absent_gradients(self.get_model())
         judged = hasattr(self.task, "judge_gradient") and not self.cfg.common.amp  # AMP's scaler judges by itself
         try:
             norm = clip(self, clip_norm)
@@ -187,8 +187,14 @@ def _judge_gradient(clip):
 
 
 def _fill_absent_gradients(model) -> None:
-    """A dropped layer has a gradient of zeros in several processes and none in one, where Adam would leave it alone: zeros in both."""
-    for parameter in model.parameters():
+    """A dropped layer has a gradient of zeros in several processes and none in one, where Adam would leave it alone: zeros in both.
+
+    Nothing else gets any: weight decay would shrink what takes no part.
+    """
+    encoder = getattr(model, "encoder", None)
+    if getattr(encoder, "layerdrop", 0) <= 0:
+        return
+    for parameter in encoder.layers.parameters():
         if parameter.requires_grad and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
 
