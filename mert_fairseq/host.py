@@ -2,6 +2,7 @@
 
 - its checkpoints load with torch's safe loader (the classes they may hold are named here), published ones of MERT too;
 - a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
+- a run folder is of one training at a time, taken before Hydra writes there;
 - processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
 - a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
 - an update whose gradient is not finite is skipped; layer drop means the same in one process as in several;
@@ -18,6 +19,7 @@ import os
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 import fairseq_cli.train
+import hydra.core.utils
 import torch
 from fairseq import checkpoint_utils
 from fairseq.data.dictionary import Dictionary
@@ -33,6 +35,7 @@ from mert_fairseq.checkpoint_files import copy_whole, save_whole, stop_when_full
 from mert_fairseq.checkpoints import check_resumable, in_own_layout
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
+from mert_fairseq.launch.run_folder import take_before_writing
 from mert_fairseq.launch.start import launch
 from mert_fairseq.resume import agreed, begins_elsewhere, check_seen_by_all, choose_checkpoint, has_own_checkpoints, keep_order, mark_saved
 from mert_fairseq.tasks.nonfinite import guarded
@@ -214,4 +217,5 @@ Trainer.clip_grad_norm = _judge_gradient(Trainer.clip_grad_norm)
 Trainer.train_step = guarded(Trainer.train_step)
 fairseq_cli.train.train = _end_when_done(fairseq_cli.train.train)
 fairseq_cli.train.validate_and_save = _stop_when_asked(fairseq_cli.train.validate_and_save)
+hydra.core.utils.configure_log = take_before_writing(hydra.core.utils.configure_log)
 distributed_utils.call_main = launch(distributed_utils.call_main)
