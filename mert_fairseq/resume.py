@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import torch
 
-from mert_fairseq.checkpoint_files import part_of
+from mert_fairseq.checkpoint_files import fill_whole
 from mert_fairseq.checkpoints import read_checkpoint
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_text import parse_json
@@ -86,8 +86,7 @@ def mark_saved(save_dir: str, num_updates: int) -> None:
     """Notes that the folder holds a checkpoint; also in the file that a batch script names, which knows of no folder."""
     for marker in (Path(save_dir) / MARKER, os.environ.get(SAVED_FILE)):
         if marker:
-            with part_of(str(marker)) as part:
-                Path(part).write_text(json.dumps({"num_updates": num_updates}), encoding="utf-8")
+            fill_whole(str(marker), lambda part: Path(part).write_text(json.dumps({"num_updates": num_updates}), encoding="utf-8"))
 
 
 def _last_saved(folder: Path) -> Optional[int]:

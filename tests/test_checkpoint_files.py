@@ -1,7 +1,10 @@
 """Checkpoints and logs on a disk that is full, and what killed runs left."""
 
+import errno
 import logging
+import os
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
 import mert_fairseq  # noqa: F401  puts its own in place of fairseq's
+from mert_fairseq import checkpoint_files
 from mert_fairseq.checkpoint_files import remove_half_written
 from mert_fairseq.errors import MertError
 
@@ -43,6 +47,57 @@ def test_a_copy_on_a_full_disk_leaves_the_one_before(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert target.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 2
+
+
+def failing(monkeypatch, numbers):
+    """Has the disk fail once with each of these errors; the pauses that are made."""
+    replace, pauses = os.replace, []
+
+    def fail(source, target):
+        if numbers:
+            raise OSError(numbers[0], os.strerror(numbers.pop(0)))
+        replace(source, target)
+
+    monkeypatch.setattr(checkpoint_files.os, "replace", fail)
+    monkeypatch.setattr(checkpoint_files.time, "sleep", pauses.append)
+    return pauses
+
+
+WRITE = {
+    "save": lambda path: checkpoint_utils.torch_persistent_save({"model": torch.ones(5)}, str(path)),
+    "copy": lambda path: PathManager.copy(__file__, str(path), overwrite=True),
+}
+
+
+@pytest.mark.parametrize("write", WRITE.values(), ids=WRITE)
+def test_a_fault_that_passes_is_waited_for(tmp_path, monkeypatch, caplog, write):
+    path = tmp_path / "checkpoint_last.pt"
+    write(path)
+    whole = path.read_bytes()
+    pauses = failing(monkeypatch, [errno.ESTALE, errno.EIO])
+    write(path)
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path] and len(pauses) == 2
+    assert caplog.text.count("checkpoint_last.pt: could not be written") == 2
+
+
+@pytest.mark.parametrize("numbers, tries", [([errno.EIO] * 9, 3), ([errno.ENOSPC], 1), ([errno.ESTALE, errno.EROFS], 2)])
+def test_a_fault_that_stays_is_one_line(tmp_path, monkeypatch, numbers, tries):
+    path = tmp_path / "checkpoint_last.pt"
+    path.write_bytes(b"before")
+    pauses = failing(monkeypatch, numbers)
+    with pytest.raises(MertError, match="checkpoint_last.pt: cannot be written"):
+        WRITE["save"](path)
+    assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path] and len(pauses) == tries - 1
+
+
+def test_a_disk_that_became_read_only_is_one_line(tmp_path, monkeypatch):
+    def read_only(path, missing_ok):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    failing(monkeypatch, [errno.EROFS])
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(MertError, match="cannot be written .Read-only file system."):
+        WRITE["save"](tmp_path / "checkpoint_last.pt")
 
 
 def test_what_is_no_fault_of_the_disk_stays_what_it_is(tmp_path):
