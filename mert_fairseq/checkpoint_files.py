@@ -56,17 +56,22 @@ def remove_half_written(save_dir: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def stop_when_full(handle: Callable) -> Callable:
-    """Wraps what a log file does with an error: one that cannot be written stops training, rather than losing lines behind a traceback."""
+@contextlib.contextmanager
+def full_log_stops() -> Iterator[None]:
+    """While training: a log file that cannot be written stops it, rather than losing lines behind a traceback."""
+    stock = logging.FileHandler.handleError  # of the class: fairseq makes the log's handler anew as it starts
 
-    @functools.wraps(handle)
     def handle_error(self: logging.FileHandler, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
-            return handle(self, record)
+            return stock(self, record)
         raise MertError(f"{self.baseFilename}: cannot be written ({error.strerror}); {GO_ON}") from None
 
-    return handle_error
+    logging.FileHandler.handleError = handle_error
+    try:
+        yield
+    finally:
+        logging.FileHandler.handleError = stock
 
 
 def fill_whole(path: str, fill: Callable[[str], Any]) -> Any:

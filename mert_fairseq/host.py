@@ -31,7 +31,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mert_fairseq.allocator import keep_freed_memory
-from mert_fairseq.checkpoint_files import copy_whole, save_whole, stop_when_full
+from mert_fairseq.checkpoint_files import copy_whole, save_whole
 from mert_fairseq.checkpoints import check_resumable, in_own_layout
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
@@ -208,7 +208,6 @@ torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
 PathManager.copy = staticmethod(copy_whole(PathManager.copy))
 checkpoint_utils.torch_persistent_save = save_whole(checkpoint_utils.torch_persistent_save)
-logging.FileHandler.handleError = stop_when_full(logging.FileHandler.handleError)
 checkpoint_utils.load_checkpoint_to_cpu = _take_published(checkpoint_utils.load_checkpoint_to_cpu)
 checkpoint_utils.load_checkpoint = _own_first(checkpoint_utils.load_checkpoint)
 Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)

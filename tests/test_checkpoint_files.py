@@ -10,11 +10,13 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
+from omegaconf import OmegaConf
 
 import mert_fairseq  # noqa: F401  puts its own in place of fairseq's
 from mert_fairseq import checkpoint_files
-from mert_fairseq.checkpoint_files import remove_half_written
+from mert_fairseq.checkpoint_files import full_log_stops, remove_half_written
 from mert_fairseq.errors import MertError
+from mert_fairseq.launch import start
 
 
 @pytest.fixture
@@ -113,12 +115,35 @@ def test_what_killed_runs_left_half_written_goes(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_last.pt", "notes.part"]
 
 
-def test_a_log_file_that_cannot_be_written_stops_with_one_line(tmp_path, full_disk):
+@pytest.fixture
+def full_log(tmp_path, full_disk):
+    """Logs more than there is room for."""
     logger, handler = logging.getLogger("full"), logging.FileHandler(tmp_path / "train.log")
     logger.addHandler(handler)
-    try:
-        with pytest.raises(MertError, match="train.log: cannot be written .File too large.; make room"):
-            logger.error("x" * 20_000)
-    finally:
-        logger.removeHandler(handler)
-        handler.stream = None
+    yield lambda: logger.error("x" * 20_000)
+    logger.removeHandler(handler)
+    handler.stream = None
+
+
+def test_a_log_file_that_cannot_be_written_stops_with_one_line(full_log):
+    with full_log_stops(), pytest.raises(MertError, match="train.log: cannot be written .File too large.; make room"):
+        full_log()
+
+
+def test_a_log_file_that_cannot_be_written_stops_training_alone(full_log, monkeypatch):
+    """Another program that imports the package, or has trained, loses lines as it would without."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    full_log()
+    with full_log_stops():
+        pass
+    full_log()
+
+
+def test_training_is_stopped_by_its_log(full_log, monkeypatch):
+    """In each of its processes."""
+    monkeypatch.setattr(start.interruption, "listen", lambda starter: None)
+    monkeypatch.setattr(start, "prepare_cpu", lambda cfg: None)
+    monkeypatch.setattr(torch.multiprocessing, "set_start_method", lambda method, force: None)
+    cfg = OmegaConf.create({"distributed_training": {"distributed_no_spawn": True, "distributed_rank": 1}, "common": {"cpu": True}})
+    with pytest.raises(MertError, match="train.log: cannot be written"):
+        start.run(lambda cfg: full_log(), cfg)

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import open_dict
 
+from mert_fairseq.checkpoint_files import full_log_stops
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.cpu import prepare_cpu
 from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
@@ -39,7 +40,8 @@ def launch(stock: Callable) -> Callable:
         if cfg.common.tpu or cfg.distributed_training.pipeline_model_parallel:
             return stock(cfg, main, **options)
         try:
-            _launch(cfg, main, options)
+            with full_log_stops():
+                _launch(cfg, main, options)
         except HydraException:
             raise  # a fault of the input: one line, exit code 1
         except Exception:
@@ -76,7 +78,7 @@ def run(main: Callable, cfg, **options: Any) -> None:
     if _num_gpus(cfg) == 0:
         prepare_cpu(cfg)
     writes = main is fairseq_cli.train.main and cfg.distributed_training.distributed_rank == 0
-    with sole_writer(Path(cfg.checkpoint.save_dir)) if writes else contextlib.nullcontext():
+    with full_log_stops(), sole_writer(Path(cfg.checkpoint.save_dir)) if writes else contextlib.nullcontext():
         main(cfg, **options)
 
 
