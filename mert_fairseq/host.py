@@ -37,7 +37,16 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.launch.run_folder import take_before_writing
 from mert_fairseq.launch.start import launch
-from mert_fairseq.resume import agreed, begins_elsewhere, check_seen_by_all, choose_checkpoint, has_own_checkpoints, keep_order, mark_saved
+from mert_fairseq.resume import (
+    agreed,
+    begins_elsewhere,
+    check_beginning,
+    check_seen_by_all,
+    choose_checkpoint,
+    has_own_checkpoints,
+    keep_order,
+    mark_saved,
+)
 from mert_fairseq.tasks.nonfinite import guarded
 
 logger = logging.getLogger(__name__)
@@ -116,6 +125,7 @@ def _own_first(load):
             with open_dict(cfg):
                 cfg.restore_file, cfg.finetune_from_model, cfg.continue_once = "checkpoint_last.pt", None, None
                 cfg.reset_optimizer = cfg.reset_lr_scheduler = cfg.reset_meters = cfg.reset_dataloader = False
+        agreed(lambda: check_beginning(cfg))
         return load(cfg, trainer, **kwargs)
 
     return load_checkpoint

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 MARKER = "last_saved.json"  # beside the checkpoints: that there were some, and up to which update
 SAVED_FILE = "MERT_LAST_SAVED"  # environment: a copy of it
+RESETS = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
 NUMBERED = re.compile(r"checkpoint_\d+_(\d+)\.pt")
 
 
@@ -74,6 +75,22 @@ def begins_elsewhere(cfg) -> bool:
         return False
     own = Path(cfg.restore_file).resolve().parent == Path(cfg.save_dir).resolve()
     return not own or int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+
+
+def check_beginning(cfg) -> None:
+    """Refuses a first start from what is not there, or from two places at once, which fairseq does with a traceback.
+
+    Raises:
+        MertError: in one line.
+    """
+    model = cfg.finetune_from_model
+    if model is None:
+        return
+    others = [f"restore_file={cfg.restore_file}"] * (cfg.restore_file != "checkpoint_last.pt") + [name for name in RESETS if cfg[name]]
+    if others:
+        raise MertError(f"checkpoint.finetune_from_model={model} with checkpoint.{others[0]}: one of them; it resets all but the weights")
+    if not Path(model).is_file():
+        raise MertError(f"checkpoint.finetune_from_model={model}: no such checkpoint; name one whose weights training begins with")
 
 
 def has_own_checkpoints(save_dir: str) -> bool:

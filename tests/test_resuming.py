@@ -4,13 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.resume import (
     MARKER,
+    RESETS,
     SAVED_FILE,
     agreed,
     begins_elsewhere,
+    check_beginning,
     check_seen_by_all,
     choose_checkpoint,
     has_own_checkpoints,
@@ -99,6 +102,26 @@ def test_what_a_run_begins_from_is_for_its_first_start(folder, monkeypatch, chan
     changes = {key: value.replace("OWN", str(folder)) for key, value in changes.items()}
     assert begins_elsewhere(SimpleNamespace(**{**defaults, **changes})) == wanted
     assert has_own_checkpoints(str(folder)) and not has_own_checkpoints(str(folder / "new"))
+
+
+@pytest.mark.parametrize(
+    "changes,said",
+    [
+        ({"finetune_from_model": "missing.pt"}, "finetune_from_model=missing.pt: no such checkpoint"),
+        ({"finetune_from_model": "OWN"}, "no such checkpoint"),  # a folder
+        ({"restore_file": "OWN/checkpoint_1_90.pt"}, "with checkpoint.restore_file=/"),
+        ({"reset_dataloader": True}, "with checkpoint.reset_dataloader: one of them"),
+        ({"finetune_from_model": None, "reset_dataloader": True}, None),
+        ({}, None),
+    ],
+)
+def test_a_beginning_that_cannot_be_is_refused(folder, changes, said):
+    cfg = {"finetune_from_model": "OWN/checkpoint_best.pt", "restore_file": "checkpoint_last.pt", **dict.fromkeys(RESETS, False), **changes}
+    cfg = {key: value.replace("OWN", str(folder)) if isinstance(value, str) else value for key, value in cfg.items()}
+    if said is None:
+        return check_beginning(OmegaConf.create(cfg))
+    with pytest.raises(MertError, match=said):
+        check_beginning(OmegaConf.create(cfg))
 
 
 def test_what_was_saved_is_told_where_a_batch_script_looks(tmp_path, monkeypatch):

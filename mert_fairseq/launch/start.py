@@ -20,11 +20,11 @@ from omegaconf import open_dict
 from mert_fairseq.checkpoint_files import full_log_stops
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.cpu import prepare_cpu
+from mert_fairseq.launch.fairseq_settings import check_fairseq_settings
 from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
 from mert_fairseq.launch.rendezvous import keep_to_this_machine, listening_at_one_address
 from mert_fairseq.launch.run_folder import sole_writer
-from mert_fairseq.setting_ranges import SEED, check_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def launch(stock: Callable) -> Callable:
 
 def _launch(cfg, main: Callable, options: dict) -> None:
     interruption.listen()
-    check_ranges("common", cfg.common, {"seed": SEED})  # fairseq seeds numpy before it builds anything
+    check_fairseq_settings(cfg)
     _check_device(cfg)
     processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
     _settle(cfg, processes)
