@@ -166,17 +166,21 @@ def check_seen_by_all(path: str) -> None:
 
 
 def agreed(decide: Callable[[], Any]) -> Any:
-    """What the first process decides, in all of them; its refusal too."""
+    """What the first process decides, in all of them; what it raises, too: none waits for an answer in vain."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not distributed:
         return decide()
     answer: List[Any] = [None]
+    failure: Optional[Exception] = None
     if torch.distributed.get_rank() == 0:
         try:
             answer = [decide()]
-        except MertError as error:
-            answer = [error]
+        except Exception as error:  # noqa: BLE001  passed on below
+            failure = error
+            answer = [error if isinstance(error, MertError) else RuntimeError(f"the first process: {type(error).__name__}: {error}")]
     torch.distributed.broadcast_object_list(answer, src=0)
-    if isinstance(answer[0], MertError):
+    if failure is not None:
+        raise failure
+    if isinstance(answer[0], Exception):
         raise answer[0]
     return answer[0]

@@ -184,8 +184,8 @@ def answers(act, folder):
         torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
         try:
             said = act(rank)
-        except MertError as error:
-            said = f"refused: {error}"
+        except (MertError, RuntimeError) as error:
+            said = f"{'refused' if isinstance(error, MertError) else 'broke off'}: {error}"
         (folder / f"said{rank}").write_text(str(said))
 
     torch.multiprocessing.start_processes(run, nprocs=2, start_method="fork")
@@ -216,3 +216,17 @@ def test_the_first_process_decides_for_all(tmp_path):
     assert answers(decide, tmp_path) == ["refused: no checkpoint"] * 2
     (tmp_path / "meeting").unlink(missing_ok=True)
     assert answers(lambda rank: agreed(lambda: rank + 7), tmp_path) == ["7", "7"]
+
+
+def test_an_accident_of_the_first_process_ends_all(tmp_path):
+    """Also one that cannot be sent as it is."""
+
+    class Accident(RuntimeError):
+        def __reduce__(self):
+            raise TypeError("not to be sent")
+
+    def break_off():
+        raise Accident("stale file handle")
+
+    said = answers(lambda rank: agreed(break_off if rank == 0 else lambda: "of its own mind"), tmp_path)
+    assert said == ["broke off: stale file handle", "broke off: the first process: Accident: stale file handle"]
