@@ -102,12 +102,13 @@ def _check_device(cfg) -> None:
 def _settle(cfg, processes: Processes) -> None:
     """Writes the answer where fairseq reads it."""
     settings = cfg.distributed_training
+    told = settings.get("distributed_port", 0) > 0 or settings.distributed_init_method is not None or processes.init_method == "env://"
     with open_dict(cfg):
         settings.distributed_world_size, settings.distributed_rank = processes.world_size, processes.rank
         settings.distributed_init_method, settings.device_id = processes.init_method, processes.device
         if processes.init_method is not None:
             keep_to_this_machine(processes.init_method)
-            settings.distributed_init_method = listening_at_one_address(processes.init_method, os.environ)
+            settings.distributed_init_method = listening_at_one_address(processes.init_method, os.environ, told)
         settings.distributed_no_spawn = processes.to_start == 0
         if processes.to_start:
             settings.distributed_num_procs = processes.to_start
