@@ -42,7 +42,9 @@ def sole_use(folder: Path, mend: str, wait_s: float = 0.0) -> Iterator[None]:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         if os.path.lexists(path):  # another user's, who may write alone
-            raise MertError(f"{path}: cannot be opened ({error.strerror}); give another folder, or have its owner let you write it") from None
+            raise MertError(
+                f"{path}: cannot be opened ({error.strerror}); give another folder, or have its owner let you write it"
+            ) from None
         raise MertError(f"{folder}: cannot be written ({error.strerror}); give another folder, or get the right to write there") from None
     try:
         _take(file, path.parent, mend, wait_s)
