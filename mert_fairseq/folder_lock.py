@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 NAME = ".lock"
 TAKEN = (errno.EAGAIN, errno.EACCES)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 PAUSE_S = 0.2
 
 
@@ -33,13 +34,17 @@ def sole_use(folder: Path, mend: str, wait_s: float = 0.0) -> Iterator[None]:
         wait_s: how long that one is waited for.
 
     Raises:
-        MertError: another process has it, on whatever machine, or the folder cannot be written.
+        MertError: another process has it, on whatever machine, or the folder or its lock cannot be written.
     """
     path = Path(folder) / NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
+        if os.path.lexists(path):  # another user's, who may write alone
+            raise MertError(
+                f"{path}: cannot be opened ({error.strerror}); give another folder, or have its owner let you write it"
+            ) from None
         raise MertError(f"{folder}: cannot be written ({error.strerror}); give another folder, or get the right to write there") from None
     try:
         _take(file, path.parent, mend, wait_s)
@@ -69,6 +74,8 @@ def _other_holder(file: int, folder: Path) -> Optional[str]:
     except OSError as error:
         if error.errno in TAKEN:
             return os.pread(file, 1000, 0).decode("utf-8", "replace").strip() or "another process"
+        if error.errno not in NO_LOCKS:
+            raise MertError(f"{folder / NAME}: cannot be locked ({error.strerror}); see to the disk, or give another folder") from None
         logger.warning(f"{folder}: its file system has no locks ({error.strerror}); see to it that nothing else writes there")
         return None
     job = os.environ.get("SLURM_JOB_ID")

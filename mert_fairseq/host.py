@@ -2,6 +2,7 @@
 
 - its checkpoints load with torch's safe loader (the classes they may hold are named here), published ones of MERT too;
 - a wrong configuration key or a foreign checkpoint gives one line instead of a traceback;
+- a run folder is of one training at a time, taken before Hydra writes there;
 - processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
 - a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
 - an update whose gradient is not finite is skipped; layer drop means the same in one process as in several;
@@ -18,6 +19,7 @@ import os
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 import fairseq_cli.train
+import hydra.core.utils
 import torch
 from fairseq import checkpoint_utils
 from fairseq.data.dictionary import Dictionary
@@ -29,12 +31,22 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mert_fairseq.allocator import keep_freed_memory
-from mert_fairseq.checkpoint_files import copy_whole, save_whole, stop_when_full
+from mert_fairseq.checkpoint_files import copy_whole, save_whole
 from mert_fairseq.checkpoints import check_resumable, in_own_layout
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
+from mert_fairseq.launch.run_folder import take_before_writing
 from mert_fairseq.launch.start import launch
-from mert_fairseq.resume import agreed, begins_elsewhere, check_seen_by_all, choose_checkpoint, has_own_checkpoints, keep_order, mark_saved
+from mert_fairseq.resume import (
+    agreed,
+    begins_elsewhere,
+    check_beginning,
+    check_seen_by_all,
+    choose_checkpoint,
+    has_own_checkpoints,
+    keep_order,
+    mark_saved,
+)
 from mert_fairseq.tasks.nonfinite import guarded
 
 logger = logging.getLogger(__name__)
@@ -113,6 +125,7 @@ def _own_first(load):
             with open_dict(cfg):
                 cfg.restore_file, cfg.finetune_from_model, cfg.continue_once = "checkpoint_last.pt", None, None
                 cfg.reset_optimizer = cfg.reset_lr_scheduler = cfg.reset_meters = cfg.reset_dataloader = False
+        agreed(lambda: check_beginning(cfg))
         return load(cfg, trainer, **kwargs)
 
     return load_checkpoint
@@ -167,7 +180,7 @@ def _judge_gradient(clip):
     @functools.wraps(clip)
     def clip_grad_norm(self, clip_norm):
         """fairseq's; raises SkippedUpdate or MertError where the gradient is not finite."""
-        _fill_absent_gradients(self.model)
+        _fill_absent_gradients(self.get_model())
         judged = hasattr(self.task, "judge_gradient") and not self.cfg.common.amp  # AMP's scaler judges by itself
         try:
             norm = clip(self, clip_norm)
@@ -187,8 +200,14 @@ def _judge_gradient(clip):
 
 
 def _fill_absent_gradients(model) -> None:
-    """A dropped layer has a gradient of zeros in several processes and none in one, where Adam would leave it alone: zeros in both."""
-    for parameter in model.parameters():
+    """A dropped layer has a gradient of zeros in several processes and none in one, where Adam would leave it alone: zeros in both.
+
+    Nothing else gets any: weight decay would shrink what takes no part.
+    """
+    encoder = getattr(model, "encoder", None)
+    if getattr(encoder, "layerdrop", 0) <= 0:
+        return
+    for parameter in encoder.layers.parameters():
         if parameter.requires_grad and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
 
@@ -199,7 +218,6 @@ torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
 dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
 PathManager.copy = staticmethod(copy_whole(PathManager.copy))
 checkpoint_utils.torch_persistent_save = save_whole(checkpoint_utils.torch_persistent_save)
-logging.FileHandler.handleError = stop_when_full(logging.FileHandler.handleError)
 checkpoint_utils.load_checkpoint_to_cpu = _take_published(checkpoint_utils.load_checkpoint_to_cpu)
 checkpoint_utils.load_checkpoint = _own_first(checkpoint_utils.load_checkpoint)
 Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)
@@ -208,4 +226,5 @@ Trainer.clip_grad_norm = _judge_gradient(Trainer.clip_grad_norm)
 Trainer.train_step = guarded(Trainer.train_step)
 fairseq_cli.train.train = _end_when_done(fairseq_cli.train.train)
 fairseq_cli.train.validate_and_save = _stop_when_asked(fairseq_cli.train.validate_and_save)
+hydra.core.utils.configure_log = take_before_writing(hydra.core.utils.configure_log)
 distributed_utils.call_main = launch(distributed_utils.call_main)

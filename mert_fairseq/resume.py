@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import torch
 
-from mert_fairseq.checkpoint_files import part_of
+from mert_fairseq.checkpoint_files import fill_whole
 from mert_fairseq.checkpoints import read_checkpoint
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_text import parse_json
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 MARKER = "last_saved.json"  # beside the checkpoints: that there were some, and up to which update
 SAVED_FILE = "MERT_LAST_SAVED"  # environment: a copy of it
+RESETS = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
 NUMBERED = re.compile(r"checkpoint_\d+_(\d+)\.pt")
 
 
@@ -76,6 +77,22 @@ def begins_elsewhere(cfg) -> bool:
     return not own or int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
 
 
+def check_beginning(cfg) -> None:
+    """Refuses a first start from what is not there, or from two places at once, which fairseq does with a traceback.
+
+    Raises:
+        MertError: in one line.
+    """
+    model = cfg.finetune_from_model
+    if model is None:
+        return
+    others = [f"restore_file={cfg.restore_file}"] * (cfg.restore_file != "checkpoint_last.pt") + [name for name in RESETS if cfg[name]]
+    if others:
+        raise MertError(f"checkpoint.finetune_from_model={model} with checkpoint.{others[0]}: one of them; it resets all but the weights")
+    if not Path(model).is_file():
+        raise MertError(f"checkpoint.finetune_from_model={model}: no such checkpoint; name one whose weights training begins with")
+
+
 def has_own_checkpoints(save_dir: str) -> bool:
     """Whether the run has saved something."""
     folder = Path(save_dir)
@@ -86,8 +103,7 @@ def mark_saved(save_dir: str, num_updates: int) -> None:
     """Notes that the folder holds a checkpoint; also in the file that a batch script names, which knows of no folder."""
     for marker in (Path(save_dir) / MARKER, os.environ.get(SAVED_FILE)):
         if marker:
-            with part_of(str(marker)) as part:
-                Path(part).write_text(json.dumps({"num_updates": num_updates}), encoding="utf-8")
+            fill_whole(str(marker), lambda part: Path(part).write_text(json.dumps({"num_updates": num_updates}), encoding="utf-8"))
 
 
 def _last_saved(folder: Path) -> Optional[int]:
@@ -150,17 +166,21 @@ def check_seen_by_all(path: str) -> None:
 
 
 def agreed(decide: Callable[[], Any]) -> Any:
-    """What the first process decides, in all of them; its refusal too."""
+    """What the first process decides, in all of them; what it raises, too: none waits for an answer in vain."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not distributed:
         return decide()
     answer: List[Any] = [None]
+    failure: Optional[Exception] = None
     if torch.distributed.get_rank() == 0:
         try:
             answer = [decide()]
-        except MertError as error:
-            answer = [error]
+        except Exception as error:  # noqa: BLE001  passed on below
+            failure = error
+            answer = [error if isinstance(error, MertError) else RuntimeError(f"the first process: {type(error).__name__}: {error}")]
     torch.distributed.broadcast_object_list(answer, src=0)
-    if isinstance(answer[0], MertError):
+    if failure is not None:
+        raise failure
+    if isinstance(answer[0], Exception):
         raise answer[0]
     return answer[0]

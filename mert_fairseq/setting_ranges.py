@@ -3,6 +3,7 @@
 import math
 from typing import Any, Mapping, NamedTuple
 
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from mert_fairseq.errors import MertError
@@ -32,11 +33,12 @@ SEED = Range(0, 2**32, below=True)  # numpy's
 
 
 def check_ranges(part: str, settings: Any, ranges: Mapping[str, Range]) -> None:
-    """Raises MertError for the first setting of `part` (task, model, criterion) that is out of its range; None is none of its numbers."""
+    """Raises MertError for the first setting of `part` (task, model) that is out of its range, or lists one such; None is no number."""
     for name, allowed in ranges.items():
         try:
             value = getattr(settings, name)
         except InterpolationKeyError:  # of a checkpoint that is opened without the run's other settings: nothing is trained with it
             continue
-        if isinstance(value, (int, float)) and not allowed.holds(value):
+        numbers = value if OmegaConf.is_list(value) or isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(number, (int, float)) and not allowed.holds(number) for number in numbers):
             raise MertError(f"{part}.{name}={value}: {allowed} allowed")

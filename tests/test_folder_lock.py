@@ -93,14 +93,40 @@ def test_children_of_a_killed_process_do_not_keep_its_folder(start, tmp_path):
         os.kill(children[0], signal.SIGKILL)
 
 
-def test_a_file_system_without_locks_is_done_without(tmp_path, monkeypatch, caplog):
-    def unsupported(file, flags):
-        raise OSError(errno.ENOLCK, "No locks available")
+@pytest.fixture
+def failing(monkeypatch):
+    """Has one of the module's system calls fail with an error."""
 
-    monkeypatch.setattr(folder_lock.fcntl, "lockf", unsupported)
+    def fail(module, name, number):
+        def call(*_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(module, name, call)
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_done_without(tmp_path, failing, caplog, number):
+    failing(folder_lock.fcntl, "lockf", number)
     with sole_use(tmp_path / "folder", "wait"):
         pass
-    assert "its file system has no locks (No locks available)" in caplog.text
+    assert f"its file system has no locks ({os.strerror(number)})" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_is_not_one_without_locks(tmp_path, failing, number):
+    failing(folder_lock.fcntl, "lockf", number)
+    with pytest.raises(MertError, match=r"folder/.lock: cannot be locked \("), sole_use(tmp_path / "folder", "wait"):
+        pass
+
+
+def test_a_lock_of_another_user_is_named(tmp_path, failing):
+    (tmp_path / ".lock").touch()
+    failing(folder_lock.os, "open", errno.EACCES)
+    with pytest.raises(MertError, match=r"/.lock: cannot be opened .Permission denied.; .* have its owner let you write it"):
+        with sole_use(tmp_path, "wait"):
+            pass
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):

@@ -3,9 +3,10 @@
 import shutil
 
 import pytest
+import torch
 from fairseq.file_io import PathManager
 
-import mert_fairseq  # noqa: F401
+from mert_fairseq import host
 
 
 def test_a_checkpoint_is_replaced_whole(tmp_path):
@@ -30,3 +31,16 @@ def test_a_copy_that_breaks_off_leaves_the_old_checkpoint(tmp_path, monkeypatch)
     with pytest.raises(OSError):
         PathManager.copy(str(source), str(target), overwrite=True)
     assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("layerdrop", [0.0, 0.2])
+def test_gradients_of_zeros_are_for_dropped_layers_alone(layerdrop):
+    model = torch.nn.Module()
+    model.frozen, model.encoder = torch.nn.Linear(2, 2), torch.nn.Module()
+    model.encoder.layers, model.encoder.layerdrop = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(2)]), layerdrop
+    model.encoder.layers[0](torch.ones(1, 2)).sum().backward()
+    before = model.encoder.layers[0].weight.grad.clone()
+    host._fill_absent_gradients(model)
+    assert model.frozen.weight.grad is None and torch.equal(model.encoder.layers[0].weight.grad, before)
+    dropped = model.encoder.layers[1].weight.grad
+    assert dropped is None if layerdrop == 0 else torch.equal(dropped, torch.zeros(2, 2))

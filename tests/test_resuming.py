@@ -4,13 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.resume import (
     MARKER,
+    RESETS,
     SAVED_FILE,
     agreed,
     begins_elsewhere,
+    check_beginning,
     check_seen_by_all,
     choose_checkpoint,
     has_own_checkpoints,
@@ -101,6 +104,26 @@ def test_what_a_run_begins_from_is_for_its_first_start(folder, monkeypatch, chan
     assert has_own_checkpoints(str(folder)) and not has_own_checkpoints(str(folder / "new"))
 
 
+@pytest.mark.parametrize(
+    "changes,said",
+    [
+        ({"finetune_from_model": "missing.pt"}, "finetune_from_model=missing.pt: no such checkpoint"),
+        ({"finetune_from_model": "OWN"}, "no such checkpoint"),  # a folder
+        ({"restore_file": "OWN/checkpoint_1_90.pt"}, "with checkpoint.restore_file=/"),
+        ({"reset_dataloader": True}, "with checkpoint.reset_dataloader: one of them"),
+        ({"finetune_from_model": None, "reset_dataloader": True}, None),
+        ({}, None),
+    ],
+)
+def test_a_beginning_that_cannot_be_is_refused(folder, changes, said):
+    cfg = {"finetune_from_model": "OWN/checkpoint_best.pt", "restore_file": "checkpoint_last.pt", **dict.fromkeys(RESETS, False), **changes}
+    cfg = {key: value.replace("OWN", str(folder)) if isinstance(value, str) else value for key, value in cfg.items()}
+    if said is None:
+        return check_beginning(OmegaConf.create(cfg))
+    with pytest.raises(MertError, match=said):
+        check_beginning(OmegaConf.create(cfg))
+
+
 def test_what_was_saved_is_told_where_a_batch_script_looks(tmp_path, monkeypatch):
     monkeypatch.setenv(SAVED_FILE, str(tmp_path / "told"))
     mark_saved(str(tmp_path), 7)
@@ -161,8 +184,8 @@ def answers(act, folder):
         torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
         try:
             said = act(rank)
-        except MertError as error:
-            said = f"refused: {error}"
+        except (MertError, RuntimeError) as error:
+            said = f"{'refused' if isinstance(error, MertError) else 'broke off'}: {error}"
         (folder / f"said{rank}").write_text(str(said))
 
     torch.multiprocessing.start_processes(run, nprocs=2, start_method="fork")
@@ -193,3 +216,17 @@ def test_the_first_process_decides_for_all(tmp_path):
     assert answers(decide, tmp_path) == ["refused: no checkpoint"] * 2
     (tmp_path / "meeting").unlink(missing_ok=True)
     assert answers(lambda rank: agreed(lambda: rank + 7), tmp_path) == ["7", "7"]
+
+
+def test_an_accident_of_the_first_process_ends_all(tmp_path):
+    """Also one that cannot be sent as it is."""
+
+    class Accident(RuntimeError):
+        def __reduce__(self):
+            raise TypeError("not to be sent")
+
+    def break_off():
+        raise Accident("stale file handle")
+
+    said = answers(lambda rank: agreed(break_off if rank == 0 else lambda: "of its own mind"), tmp_path)
+    assert said == ["broke off: stale file handle", "broke off: the first process: Accident: stale file handle"]

@@ -5,7 +5,7 @@ import glob
 from pathlib import Path
 from typing import Optional
 
-from mert_fairseq.data.part_files import remove_abandoned, written_whole
+from mert_fairseq.data.part_files import remove_abandoned, restore_replaced, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.compare import TOLERANCE, largest_difference
 from mert_fairseq.export.hf_folder import write_folder
@@ -31,6 +31,7 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes under a temporary name, compares, and only then gives the folder its own."""
     out = Path(args.out).resolve()
+    restore_replaced(out)
     _check_free(out, args.out)
     if out == Path.cwd():
         raise MertError(f"{args.out}: the folder that you are in; give one to make")

@@ -6,16 +6,18 @@
 The temporary name is of one writer; what is left of one that was killed is removed by the next.
 """
 
+import glob
 import os
 import shutil
 import socket
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional
 
 from mert_fairseq.errors import MertError
 
+REPLACED = ".replaced"  # behind the name of its part: the folder that was there
 ABANDONED_S = 24 * 3600  # without a write, on a machine whose processes cannot be asked for
 
 
@@ -64,12 +66,10 @@ def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
     Args:
         pattern: of their names; "**/.*.part" finds them in all folders below.
     """
-    host = socket.gethostname()
     for part in Path(folder).glob(pattern):
-        name, _, process = part.name.removesuffix(".part").rpartition(".")
+        writer = _writer_here(part.name)
         try:
-            here = name.endswith(f".{host}") and process.isdecimal()
-            gone = not _runs(int(process)) if here else time.time() - part.stat().st_mtime > ABANDONED_S
+            gone = not _runs(writer) if writer is not None else time.time() - part.stat().st_mtime > ABANDONED_S
         except FileNotFoundError:  # its writer has just finished
             continue
         if not gone:
@@ -80,11 +80,34 @@ def remove_abandoned(folder: Path, pattern: str = ".shard-*.part") -> None:
             part.unlink(missing_ok=True)
 
 
+def restore_replaced(path: Path) -> None:
+    """A folder that a writer took away, and was killed before it put the new one in place, gets its name back.
+
+    It goes if there is one of that name again. A writer that lives, on this machine, is left alone; elsewhere this takes it no time.
+    """
+    path = path.absolute()
+    for before in path.parent.glob(f".{glob.escape(path.name)}.*.part{REPLACED}"):
+        writer = _writer_here(before.name.removesuffix(REPLACED))
+        if writer is not None and _runs(writer):
+            continue
+        if path.exists():
+            _remove(before)
+            continue
+        with suppress(OSError):  # what needs the folder says why it cannot be had
+            os.replace(before, path)
+
+
+def _writer_here(part_name: str) -> Optional[int]:
+    """The process that writes under this name; None: not one of this machine."""
+    name, _, process = part_name.removesuffix(".part").rpartition(".")
+    return int(process) if name.endswith(f".{socket.gethostname()}") and process.isdecimal() else None
+
+
 def _put(part: Path, path: Path) -> None:
     if not part.is_dir() or not path.exists():
         os.replace(part, path)
         return
-    before = part.with_name(f"{part.name}.replaced")  # a folder takes the place of an empty one alone
+    before = part.with_name(f"{part.name}{REPLACED}")  # a folder takes the place of an empty one alone
     os.replace(path, before)
     try:
         os.replace(part, path)

@@ -26,11 +26,18 @@ LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"
 
 
-def listening_at_one_address(init_method: str, environ: Mapping[str, str]) -> str:
-    """The way to meet for torch: tcp://HOST:PORT through this module, other ways as they are (torchrun has opened its store already)."""
+def listening_at_one_address(init_method: str, environ: Mapping[str, str], told: bool = False) -> str:
+    """The way to meet for torch: tcp://HOST:PORT through this module, other ways as they are (torchrun has opened its store already).
+
+    Args:
+        told: the port is one that the user has set, whose fault it is where it is taken.
+    """
     if init_method == "env://" and environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        init_method = f"tcp://{environ['MASTER_ADDR']}:{environ['MASTER_PORT']}"
-    return f"{SCHEME}{init_method[3:]}" if init_method.startswith("tcp://") else init_method
+        host = environ["MASTER_ADDR"]
+        init_method = f"tcp://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{environ['MASTER_PORT']}"
+    if not init_method.startswith("tcp://"):
+        return init_method
+    return f"{SCHEME}{init_method[3:]}" + "?told=1" * told
 
 
 def keep_to_this_machine(init_method: str) -> None:
@@ -47,9 +54,20 @@ def meet(url: str, timeout: timedelta = default_pg_timeout, **options: Any) -> I
     if place.port is None or not place.hostname:
         raise MertError(f"distributed_training.distributed_init_method={place.netloc}: tcp://HOST:PORT needed")
     host, first = LOOPBACK if place.hostname == "localhost" else place.hostname, query["rank"] == 0
-    listener = listen(host, place.port).detach() if first else None
+    listener = _listener(host, place.port, "told" in query).detach() if first else None
     store = TCPStore(host, place.port, query["world_size"], first, timeout, multi_tenant=True, master_listen_fd=listener)
     yield store, query["rank"], query["world_size"]
+
+
+def _listener(host: str, port: int, told: bool) -> socket.socket:
+    """Of `listen`. A port that nobody has set is no fault of the input: the same command takes another one."""
+    try:
+        return listen(host, port)
+    except OSError as error:
+        if not told:
+            raise
+        raise MertError(f"tcp://{host}:{port}: cannot be listened at ({error.strerror}); give a free port, with "
+                        "distributed_training.distributed_port or where it was set, or leave it out") from None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -82,6 +100,8 @@ def listen(host: str, port: int) -> socket.socket:
             raise MertError(f"tcp://{host}:{port}: {address[0]} is no address of this machine, where the first process runs; "
                             "set distributed_training.distributed_init_method=tcp://ADDRESS:PORT to one of its own") from None
         raise
+    logger.info(f"the processes meet at {listener.getsockname()[0]}, port {port} ({host}); "
+                "distributed_training.distributed_init_method=tcp://ADDRESS:PORT names another place")
     return listener
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import fairseq_cli.train
 import torch
@@ -17,19 +17,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import open_dict
 
-from mert_fairseq.checkpoint_files import remove_half_written
+from mert_fairseq.checkpoint_files import full_log_stops
 from mert_fairseq.errors import MertError
-from mert_fairseq.folder_lock import sole_use
 from mert_fairseq.launch.cpu import prepare_cpu
+from mert_fairseq.launch.fairseq_settings import check_fairseq_settings
 from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
 from mert_fairseq.launch.rendezvous import keep_to_this_machine, listening_at_one_address
-from mert_fairseq.setting_ranges import SEED, check_ranges
+from mert_fairseq.launch.run_folder import sole_writer
 
 logger = logging.getLogger(__name__)
 
 ACCIDENT = 70  # exit code (EX_SOFTWARE): training broke off by no fault of the input
-WAIT_AFTER_RESTART_S = 300  # for the start before, on a node that Slurm took for lost; the other processes wait twice as long for this one
 
 
 def launch(stock: Callable) -> Callable:
@@ -41,7 +40,8 @@ def launch(stock: Callable) -> Callable:
         if cfg.common.tpu or cfg.distributed_training.pipeline_model_parallel:
             return stock(cfg, main, **options)
         try:
-            _launch(cfg, main, options)
+            with full_log_stops():
+                _launch(cfg, main, options)
         except HydraException:
             raise  # a fault of the input: one line, exit code 1
         except Exception:
@@ -55,7 +55,7 @@ def launch(stock: Callable) -> Callable:
 
 def _launch(cfg, main: Callable, options: dict) -> None:
     interruption.listen()
-    check_ranges("common", cfg.common, {"seed": SEED})  # fairseq seeds numpy before it builds anything
+    check_fairseq_settings(cfg)
     _check_device(cfg)
     processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
     _settle(cfg, processes)
@@ -77,21 +77,9 @@ def run(main: Callable, cfg, **options: Any) -> None:
     torch.multiprocessing.set_start_method("fork", force=True)
     if _num_gpus(cfg) == 0:
         prepare_cpu(cfg)
-    with _sole_use(cfg, main):
+    writes = main is fairseq_cli.train.main and cfg.distributed_training.distributed_rank == 0
+    with full_log_stops(), sole_writer(Path(cfg.checkpoint.save_dir)) if writes else contextlib.nullcontext():
         main(cfg, **options)
-
-
-@contextlib.contextmanager
-def _sole_use(cfg, main: Callable) -> Iterator[None]:
-    """Of the folder of checkpoints, held by the process that writes them; after a restart the start before may still be ending."""
-    if main is not fairseq_cli.train.main or cfg.distributed_training.distributed_rank != 0:
-        yield
-        return
-    mend = "another training runs there: let it end, or give another hydra.run.dir"
-    wait_s = WAIT_AFTER_RESTART_S if int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 else 0
-    with sole_use(Path(cfg.checkpoint.save_dir), mend, wait_s):
-        remove_half_written(Path(cfg.checkpoint.save_dir))
-        yield
 
 
 def _num_gpus(cfg) -> int:
@@ -114,12 +102,13 @@ def _check_device(cfg) -> None:
 def _settle(cfg, processes: Processes) -> None:
     """Writes the answer where fairseq reads it."""
     settings = cfg.distributed_training
+    told = settings.get("distributed_port", 0) > 0 or settings.distributed_init_method is not None or processes.init_method == "env://"
     with open_dict(cfg):
         settings.distributed_world_size, settings.distributed_rank = processes.world_size, processes.rank
         settings.distributed_init_method, settings.device_id = processes.init_method, processes.device
         if processes.init_method is not None:
             keep_to_this_machine(processes.init_method)
-            settings.distributed_init_method = listening_at_one_address(processes.init_method, os.environ)
+            settings.distributed_init_method = listening_at_one_address(processes.init_method, os.environ, told)
         settings.distributed_no_spawn = processes.to_start == 0
         if processes.to_start:
             settings.distributed_num_procs = processes.to_start

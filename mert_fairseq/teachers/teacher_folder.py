@@ -6,6 +6,7 @@
 Writer beside reader; `format` names the kind of teacher, `settings` fix its shapes and arithmetic, `report` has its figures.
 """
 
+import glob
 import hashlib
 import json
 import math
@@ -17,7 +18,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from mert_fairseq.data.part_files import written_whole
+from mert_fairseq.data.part_files import remove_abandoned, restore_replaced, written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_hash import is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
@@ -44,8 +45,13 @@ def sha256_of(path: Path) -> str:
 
 
 def check_free(folder: Union[str, Path]) -> Path:
-    """The folder, if a teacher can be written there: new, empty, or holding a teacher that is replaced."""
+    """The folder, if a teacher can be written there: new, empty, or holding a teacher that is replaced.
+
+    What writers left that were killed goes; a teacher that they took away comes back.
+    """
     folder = Path(folder)
+    restore_replaced(folder)
+    remove_abandoned(folder.absolute().parent, f".{glob.escape(folder.absolute().name)}.*.part")
     if folder.exists() and not (folder / CONFIG_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise MertError(f"{folder} holds something else; a teacher wants a new or empty folder: give another OUT")
     above = next(parent for parent in folder.absolute().parents if parent.exists())

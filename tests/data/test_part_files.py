@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from mert_fairseq.data.part_files import ABANDONED_S, part_path, put_in_place, remove_abandoned, write_whole, written_whole
+from mert_fairseq.data.part_files import (
+    ABANDONED_S,
+    part_path,
+    put_in_place,
+    remove_abandoned,
+    restore_replaced,
+    write_whole,
+    written_whole,
+)
 from mert_fairseq.errors import MertError
 
 
@@ -93,6 +101,25 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, mo
     with pytest.raises(OSError, match="No space left"), written_whole(path) as part:
         folder_of(part, "new")
     assert (path / "file").read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("host", ["", "another."])
+@pytest.mark.parametrize("there", [False, True], ids=["missing", "there again"])
+def test_a_folder_that_a_killed_writer_took_away_comes_back(tmp_path, ended, host, there):
+    """Killed between the two renamings; or, where it is there, behind them."""
+    path = tmp_path / "tea[c]her"
+    folder_of(tmp_path / f".{path.name}.{host or socket.gethostname() + '.'}{ended}.part.replaced", "old")
+    if there:
+        folder_of(path, "new")
+    restore_replaced(path)
+    assert (path / "file").read_text() == ("new" if there else "old") and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_just_replaced_is_left_to_its_writer(tmp_path):
+    before = part_path(tmp_path / "teacher").with_name(part_path(tmp_path / "teacher").name + ".replaced")
+    folder_of(before, "old")
+    restore_replaced(tmp_path / "teacher")
+    assert list(tmp_path.iterdir()) == [before]
 
 
 def test_a_file_written_piece_by_piece(tmp_path):

@@ -28,14 +28,37 @@ def test_a_second_training_refuses_and_the_first_does_not_notice(faults, interpr
     command = small_training.train(training_corpus, run_dir)
     first = interpreter.start(*command, before=small_training.held_after(7, go))
     first.until(lambda: small_training.reached(run_dir, 7), "update")
+    before = contents(run_dir)
     for _ in range(faults.times(1, 3)):
-        second = interpreter.run(*command)
-        lines = [line for line in second.text.splitlines() if f"checkpoints: in use by process {first.process} on " in line]
-        told = len(lines) == 1 and "give another hydra.run.dir" in lines[0]
-        outcome = "traceback" if "Traceback" in second.text else "refused" if second.code() == 1 and told else "silent"
+        second = interpreter.run(*command, "model.dropout=0.2")
+        refused = second.code() == 1 and told(second.text, f"{run_dir}/.hydra: in use by process {first.process} on ")
+        outcome = "traceback" if "Traceback" in second.text else "refused" if refused else "silent"
         faults.record("two at once: training", outcome, second.text[-3000:])
+        assert contents(run_dir) == before  # its settings and its log, too
     go.touch()
     assert first.code() == 0 and small_training.result(run_dir) == undisturbed
+
+
+def test_a_second_training_into_the_same_checkpoints_refuses(faults, interpreter, training_corpus, tmp_path):
+    save_dir, go = tmp_path / "checkpoints", tmp_path / "go"
+    commands = [small_training.train(training_corpus, tmp_path / name, f"checkpoint.save_dir={save_dir}") for name in ("run", "other")]
+    first = interpreter.start(*commands[0], before=small_training.held_after(7, go))
+    first.until(lambda: small_training.reached(tmp_path / "run", 7), "update")
+    before = contents(save_dir)
+    second = interpreter.run(*commands[1])
+    refused = second.code() == 1 and told(second.text, f"{save_dir}: in use by process {first.process} on ")
+    faults.record("two at once: checkpoints", "refused" if refused and contents(save_dir) == before else "silent", second.text[-3000:])
+    first.kill()
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def told(text, wanted):
+    """Whether one line says so, and what mends it."""
+    lines = [line for line in text.splitlines() if wanted in line]
+    return len(lines) == 1 and "give another hydra.run.dir" in lines[0]
 
 
 def test_a_restarted_job_waits_for_the_start_before_and_goes_on(faults, interpreter, training_corpus, undisturbed, tmp_path):

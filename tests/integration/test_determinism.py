@@ -11,6 +11,7 @@ import torch
 import training_runs as runs
 from same_numbers import first_difference, logged_difference, tensor_difference
 
+from mert_fairseq.checkpoints import read_checkpoint
 from mert_fairseq.report.run_log import LOG_NAME
 
 # 36 crops, 2 a batch, 2 batches an update: the first epoch ends with update 9.
@@ -67,6 +68,16 @@ def test_two_processes_with_the_same_global_batch(corpus, reference, tmp_path):
     validations = [runs.logged_numbers(folder)["valid"] for folder in (run_dir, reference)]
     ours, theirs = ({update: record["loss"] for update, record in found.items()} for found in validations)
     assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_frozen_convolution_stack_keeps_its_weights(corpus, tmp_path, processes):
+    """Weight decay does not shrink what is not trained."""
+    frozen = ("model.feature_grad_mult=0.0", "optimizer.weight_decay=0.5", "optimization.max_update=3", "dataset.num_workers=0")
+    run_dir = train(corpus, tmp_path / "run", *frozen, f"distributed_training.distributed_world_size={processes}")
+    first, last = (read_checkpoint(str(run_dir / "checkpoints" / f"checkpoint_1_{update}.pt"))["model"] for update in (1, 3))
+    changed = {name for name, tensor in first.items() if not torch.equal(tensor, last[name])}
+    assert "post_extract_proj.weight" in changed and not [name for name in changed if name.startswith("feature_extractor")]
 
 
 def edit_checkpoint(run_dir, edit):

@@ -6,6 +6,10 @@ import shutil
 import pytest
 import torch
 import training_runs as runs
+from omegaconf import OmegaConf
+
+from mert_fairseq.folder_lock import sole_use
+from mert_fairseq.launch.run_folder import take_before_writing
 
 ONE_UPDATE = ["optimization.max_update=1", "dataset.num_workers=0", "dataset.disable_validation=true"]
 
@@ -120,3 +124,25 @@ def test_checkpoint_that_would_run_code_is_refused_unexecuted(corpus, tmp_path):
     line = refusal(corpus, tmp_path / "run")
     assert "checkpoint_last.pt" in line and "refused" in line
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_folder_in_use_is_left_as_it_is(pristine, tmp_path, processes):
+    """Before Hydra writes the settings of the start that is refused, and opens its log."""
+    with sole_use(tmp_path / "run" / ".hydra", "wait"):
+        result = runs.train(pristine, tmp_path / "run", *ONE_UPDATE, f"distributed_training.distributed_world_size={processes}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert f"{tmp_path}/run/.hydra: in use by process" in result.stderr and "give another hydra.run.dir" in result.stderr
+    assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_the_other_processes_of_a_launch_write_no_settings(monkeypatch, tmp_path):
+    """They would, before the first one is refused."""
+    output = {"runtime": {"output_dir": str(tmp_path)}, "output_subdir": ".hydra", "job_logging": {"root": None}}
+    for variable, rank, taken in (("RANK", "0", True), ("RANK", "1", False), ("SLURM_PROCID", "3", False)):
+        cfg, seen = OmegaConf.create({"distributed_training": {"distributed_rank": 0}, "hydra": output}), []
+        monkeypatch.setenv(variable, rank)
+        take_before_writing(lambda log_config, verbose: seen.append(log_config))(cfg.hydra.job_logging)
+        assert (cfg.hydra.output_subdir, seen) == (".hydra" if taken else None, [cfg.hydra.job_logging])
+        monkeypatch.delenv(variable)
+    take_before_writing(lambda log_config, verbose: None)(None)  # gives back

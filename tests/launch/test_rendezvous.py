@@ -74,24 +74,32 @@ def test_ways_to_meet():
     environ = {"MASTER_ADDR": "n1", "MASTER_PORT": "29500"}
     assert listening_at_one_address("env://", environ) == "mert-tcp://n1:29500"
     assert listening_at_one_address("env://", {**environ, "TORCHELASTIC_USE_AGENT_STORE": "True"}) == "env://"
+    for host in ("fe80::1", "[fe80::1]"):
+        assert listening_at_one_address("env://", {**environ, "MASTER_ADDR": host}) == "mert-tcp://[fe80::1]:29500"
     assert listening_at_one_address("file:///shared/meeting", {}) == "file:///shared/meeting"
+
+
+def settled(settings, processes):
+    """What fairseq is given."""
+    distributed = {"distributed_world_size": 1, "distributed_rank": 0, "distributed_init_method": None, "device_id": 0, "ddp_backend": ""}
+    distributed |= {"distributed_no_spawn": False, "distributed_num_procs": 1, "distributed_backend": "nccl", **settings}
+    cfg = OmegaConf.create({"distributed_training": distributed, "common": {"cpu": True}, "checkpoint": {}, "model": {}})
+    _settle(cfg, processes)
+    return cfg
 
 
 def test_training_is_told_to_meet_at_one_address(monkeypatch):
     """What fairseq hands to torch; and gloo's interface, where a user has not chosen one."""
-    distributed = {"distributed_world_size": 1, "distributed_rank": 0, "distributed_init_method": None, "device_id": 0, "ddp_backend": ""}
-    distributed |= {"distributed_no_spawn": False, "distributed_num_procs": 1, "distributed_backend": "nccl"}
-    cfg = OmegaConf.create({"distributed_training": distributed, "common": {"cpu": True}, "checkpoint": {}, "model": {}})
     monkeypatch.setattr(os, "environ", dict(os.environ))
     os.environ.pop("GLOO_SOCKET_IFNAME", None)
-    _settle(cfg, Processes(2, to_start=2, init_method="tcp://localhost:12345"))
+    cfg = settled({}, Processes(2, to_start=2, init_method="tcp://localhost:12345"))
     assert cfg.distributed_training.distributed_init_method == "mert-tcp://localhost:12345"
     assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
     os.environ["GLOO_SOCKET_IFNAME"] = "eth7"
-    _settle(cfg, Processes(2, init_method="tcp://127.0.0.1:12345"))
+    settled({}, Processes(2, init_method="tcp://127.0.0.1:12345"))
     assert os.environ["GLOO_SOCKET_IFNAME"] == "eth7"
     del os.environ["GLOO_SOCKET_IFNAME"]
-    _settle(cfg, Processes(2, init_method="tcp://n1:12345"))
+    settled({}, Processes(2, init_method="tcp://n1:12345"))
     assert "GLOO_SOCKET_IFNAME" not in os.environ
 
 
@@ -114,15 +122,47 @@ def test_an_unknown_host_is_refused(port):
         listen("nobody.invalid", port)
 
 
-def test_a_taken_port_is_no_fault_of_the_input(port):
+def test_the_place_is_said(port, caplog):
+    """As bound, and the setting that names another."""
+    caplog.set_level(logging.INFO)
+    with listen("localhost", port):
+        assert f"the processes meet at 127.0.0.1, port {port} (localhost); distributed_training.distributed_init_method=" in caplog.text
+
+
+def meeting(port, told):
+    return next(iter(rendezvous(listening_at_one_address(f"tcp://127.0.0.1:{port}", {}, told), rank=0, world_size=1)))
+
+
+def test_a_taken_port_that_nobody_has_set_is_no_fault_of_the_input(port):
     """A requeued job takes another one."""
-    with listen("127.0.0.1", port), pytest.raises(OSError) as error:
-        listen("127.0.0.1", port)
-    assert not isinstance(error.value, MertError)
+    with listen("127.0.0.1", port), pytest.raises(OSError, match="Address already in use"):
+        meeting(port, told=False)
+
+
+def test_a_taken_port_that_was_set_is_one(port):
+    with listen("127.0.0.1", port), pytest.raises(MertError, match=f":{port}: cannot be listened at .Address already in use.; give a free"):
+        meeting(port, told=True)
+
+
+@pytest.mark.parametrize(
+    "settings, init_method, told",
+    [
+        ({}, "tcp://localhost:5", False),
+        ({"distributed_port": -1}, "tcp://localhost:5", False),
+        ({"distributed_port": 5}, "tcp://localhost:5", True),
+        ({"distributed_init_method": "tcp://localhost:5"}, "tcp://localhost:5", True),
+        ({}, "env://", True),
+    ],
+)
+def test_who_has_set_the_port(settings, init_method, told, monkeypatch):
+    monkeypatch.setattr(os, "environ", {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": "5"})
+    cfg = settled(settings, Processes(2, init_method=init_method))
+    assert cfg.distributed_training.distributed_init_method == f"mert-tcp://localhost:5{'?told=1' * told}"
 
 
 PROCESS = """
-    import sys, torch
+    import logging, sys, torch
+    logging.disable()
     from mert_fairseq.launch.rendezvous import keep_to_this_machine, listening_at_one_address
     method = f"tcp://localhost:{sys.argv[1]}"
     keep_to_this_machine(method)

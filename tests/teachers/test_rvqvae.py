@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import pickle
+import signal
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.residual_kmeans import first_centres, fit_codebooks, kmeans, nearest, principal_part
 from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAESettings, load_teacher
 from mert_fairseq.teachers.rvqvae_fit import FitSettings, fit_rvqvae
+from mert_fairseq.teachers.teacher_folder import check_free
 from mert_fairseq.teachers.windowed_encoding import WindowedEncoder
 
 TINY = RVQVAESettings(n_filters=2, dimension=16, num_codebooks=3, codebook_size=32)
@@ -66,6 +69,19 @@ def test_save_replaces_a_teacher_but_nothing_else(teacher, folder, tmp_path):
     with pytest.raises(MertError, match="holds something else"):
         teacher.save(other)
     assert (other / "song.wav").exists()
+
+
+def test_a_teacher_that_a_killed_fit_took_away_comes_back(teacher, folder, tmp_path):
+    """Killed between the old folder's renaming and the new one's."""
+    process = os.fork()
+    if process == 0:
+        replace_folder = os.replace
+        os.replace = lambda source, target: replace_folder(source, target) if source == folder else os.kill(os.getpid(), signal.SIGKILL)
+        teacher.save(folder, {"note": "second"})
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL and not folder.exists()
+    check_free(folder)  # what the next fit begins with
+    assert load_teacher(folder).report == {"note": "made for a test"} and [path.name for path in tmp_path.iterdir()] == ["teacher"]
 
 
 def _set(folder, **changes):

@@ -45,6 +45,8 @@ class MERTModel(HubertModel):
         MERTEncoder.take_over(self.encoder, cfg)
         if cfg.extractor_mode == "default" and not cfg.conv_bias:
             self.feature_extractor = ConvStack(self.conv_layers)
+        if cfg.feature_grad_mult <= 0:  # several processes would give it gradients of zeros, and weight decay would shrink it
+            self.feature_extractor.requires_grad_(False)
         if self.feat2tar_ratio != 1:
             raise MertError(
                 f"targets at {cfg.label_rate} Hz, the convolution stack gives {cfg.label_rate / self.feat2tar_ratio} frames per "

@@ -1,6 +1,7 @@
 """Lets Hydra find the installed configs; Hydra looks for plugins in the namespace package `hydra_plugins`, where setup.py puts this.
 
-It also has fairseq import common.user_dir before it chooses how to launch, so that the package there has a say in it.
+It also has fairseq import common.user_dir before a training writes in its run folder and chooses how to launch, so that the package
+there has a say in both.
 It must not import mert_fairseq: fairseq does that later, by the path in common.user_dir, and refuses a second copy of the name.
 """
 
@@ -8,6 +9,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import hydra.core.utils
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra_plugins.mert_fairseq_searchpath.swept_overrides import SweptOverrides
@@ -20,7 +22,7 @@ class MertSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Called by Hydra before it composes a config."""
         if "fairseq.distributed.utils" in sys.modules:
-            import_user_dir_first(sys.modules["fairseq.distributed.utils"])
+            import_user_dir_first()
         spec = importlib.util.find_spec("mert_fairseq")
         if spec is None or not spec.submodule_search_locations:
             return
@@ -44,23 +46,23 @@ class PackageFolder:
 
 
 def _in_a_job(folder: str) -> PackageFolder:
-    from fairseq.distributed import utils as distributed_utils
-
-    import_user_dir_first(distributed_utils)
+    import_user_dir_first()
     return PackageFolder(folder)
 
 
-def import_user_dir_first(distributed_utils) -> None:
-    """Wraps fairseq's call_main, once: the first call imports the user's package, which may put its own in place, and goes on there."""
-    stock = distributed_utils.call_main
-    if stock.__module__ != distributed_utils.__name__:
+def import_user_dir_first() -> None:
+    """Wraps Hydra's opening of a job's log, once: the first call imports the user's package, which may put its own in place, and goes on
+    there."""
+    stock = hydra.core.utils.configure_log
+    if stock.__module__ != hydra.core.utils.__name__:
         return
 
-    def call_main(cfg, main, **options):
+    def configure_log(log_config, verbose_config=False):
         from fairseq.utils import import_user_module
 
-        distributed_utils.call_main = stock
-        import_user_module(cfg.common)
-        return distributed_utils.call_main(cfg, main, **options)
+        hydra.core.utils.configure_log = stock
+        if log_config is not None:
+            import_user_module(log_config._get_root().get("common"))
+        return hydra.core.utils.configure_log(log_config, verbose_config)
 
-    distributed_utils.call_main = call_main
+    hydra.core.utils.configure_log = configure_log
