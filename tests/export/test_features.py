@@ -123,6 +123,9 @@ def test_what_changed_on_the_disk_is_made_again(one_checkpoint, music, tmp_path,
     assert main(command) == 0
     said = capsys.readouterr()
     assert "1 were there, 0 made" in said.out and f"{tmp_path}: 1 features are of an older version, without checksums" in said.err
+    path.write_bytes(whole[:-1])
+    assert main(command) == 0
+    assert "0 were there, 1 made" in capsys.readouterr().out and path.read_bytes() == whole
 
 
 def test_other_settings_do_not_mix_with_what_is_there(one_checkpoint, music, tmp_path, capsys):
