@@ -133,7 +133,7 @@ def test_files_moved_and_missing(stores, name, faults):
     for what, damage in damages.items():
         kept = shutil.copytree(stores.folder(name), stores.corpus.labels.parent / "kept")
         damage()
-        faults.record("shard: moved or missing, training start", stores.start(name)[0].replace("survived", "silent"), what)
+        faults.record("shard: moved or missing, training start", stores.start(name)[0].replace("survived", "silent"), what, what)
         faults.record("shard: moved or missing, labels check", stores.found(name).replace("survived", "silent"), what)
         shutil.rmtree(stores.folder(name), ignore_errors=True)
         kept.rename(stores.folder(name))
