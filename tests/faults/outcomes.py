@@ -24,10 +24,12 @@ class Shown:
     Attributes:
         code: the exit code; None where an exception came through.
         text: everything written to the terminal.
+        errors: what of it went to the standard error.
     """
 
     code: "int | None"
     text: str
+    errors: str = ""
 
     @property
     def outcome(self) -> str:
@@ -40,10 +42,23 @@ class Shown:
         return "refused" if self.code == 1 and last.startswith("mert: ") and len(last) > len("mert: ") else "silent"
 
 
+class _Both(io.StringIO):
+    """The standard error: kept apart, and among all the rest."""
+
+    def __init__(self, text: io.StringIO):
+        super().__init__()
+        self._text = text
+
+    def write(self, written: str) -> int:
+        self._text.write(written)
+        return super().write(written)
+
+
 def mert(*argv: object) -> Shown:
     """The `mert` command in this process."""
     text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+    errors = _Both(text)
+    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(errors):
         try:
             code = main([str(argument) for argument in argv])
         except SystemExit as end:
@@ -53,7 +68,7 @@ def mert(*argv: object) -> Shown:
             code = None
         finally:
             logging.getLogger().handlers.clear()  # they hold `text`
-    return Shown(code, text.getvalue())
+    return Shown(code, text.getvalue(), errors.getvalue())
 
 
 class Faults:
