@@ -71,9 +71,7 @@ test-faults-short: setup
 # Every reader of files for some seconds, guided by coverage; inputs that bring up a fault are named. Their seconds: make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 8
 fuzz: setup
-	@log=$$(mktemp); for reader in $$($(BIN)/python tests/fuzz/fuzz.py 2>/dev/null); do \
-	  OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py $$reader $(FUZZ_SECONDS) >$$log 2>&1 || { tail -40 $$log; exit 1; }; \
-	  echo "$$reader: $$(sed -n 's/stat::number_of_executed_units: *//p' $$log) inputs"; done; rm $$log
+	$(BIN)/python tests/fuzz/fuzz_all.py $(FUZZ_SECONDS)
 
 # Each protection taken out of a copy of the package, one after another: a test must fail. NAMES="..." for some of them.
 test-mutations: setup

@@ -118,12 +118,21 @@ def test_mutations_that_are_none(project, old, new, said):
         ("number % 2:", "numbr % 2:", "F821"),
         ('"""A package."""', "import no_such_module", "not collected"),
         ("    return number // 2", "    import no_such_module\n    return no_such_module", "ModuleNotFoundError"),
+        ("    return number // 2", "    raise TimeoutError('it hangs')", "TIMED OUT: TimeoutError: it hangs"),
     ],
 )
 def test_failures_that_are_not_the_tests(project, old, new, said):
     list_mutation(project, old, new, test="test_even_numbers")
     code, text = run(project)
     assert code == 1 and said in text
+
+
+def test_a_mutation_that_only_hangs(project, monkeypatch):
+    """Is ended, and is no catch: of a test that takes too long nobody knows what it would have said."""
+    list_mutation(project, "    return number // 2", "    while True:\n        pass", test="test_even_numbers")
+    monkeypatch.setattr(sys.modules[__name__], "PROGRAM", "import mutated_tree\nmutated_tree.LIMIT_S = 3\n" + PROGRAM)
+    code, said = run(project)
+    assert code == 1 and "odd: TIMED OUT: more than 3 s" in said and "1 protections taken out, 0 seen, 1 not" in said
 
 
 def test_a_test_that_fails_anyway(project):

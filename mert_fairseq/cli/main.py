@@ -1,6 +1,7 @@
 """Entry of the `mert` command."""
 
 import argparse
+import errno
 import logging
 import sys
 import warnings
@@ -30,13 +31,23 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = build_parser().parse_args(probe.with_kind(argv))
     args.argv = argv  # which jobs on a cluster are given again
     try:
-        return args.run(args)
+        return _run(args)
     except MertError as error:
         print(f"mert: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("mert: interrupted; nothing written is lost, give the same command to go on", file=sys.stderr)
         return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    """The command. A name that no file can have is refused here, wherever the file was looked for."""
+    try:
+        return args.run(args)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise MertError(f"{error.filename}: a longer name than its file system allows; give a shorter path") from None
+        raise
 
 
 if __name__ == "__main__":

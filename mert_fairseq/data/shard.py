@@ -5,8 +5,7 @@
 
 A shard is written under a temporary name and renamed, the JSON last: a JSON that is there means a complete shard.
 
-Whoever opens a shard compares sizes, types and hash of the JSON. The hash of the array takes reading all of it, which `mert labels check`
-does and training does not: a code that changed into another of its codebook since then is trained on.
+Who opens a shard compares sizes, types and the JSON's hash, who reads frames their blocks' checksums, `mert labels check` the array's hash.
 """
 
 import hashlib
@@ -19,6 +18,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 import numpy as np
 
 from mert_fairseq.data.array_files import map_array
+from mert_fairseq.data.block_checksums import BlockSums, read_sums
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
@@ -54,6 +54,7 @@ class ShardInfo:
     scale: Optional[List[float]] = None  # of each bin of a CQT kept as uint8, see `compact_cqt`
     made_by: Dict[str, Any] = field(default_factory=dict)  # what `mert labels` was told; `mert labels check --repair` tells it again
     notes: Dict[str, Any] = field(default_factory=dict)  # e.g. rows whose file was bad
+    block_crc32: Optional[str] = None  # of the array's blocks, see `block_checksums`; None in shards of older versions
     content_sha256: str = ""  # of all the others; "" in shards of older versions
 
     @property
@@ -78,10 +79,10 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
     """Writes the rows' arrays [frames, width] one after another; nothing stands under `path` before all of it is on disk.
 
     Args:
-        info: `frames` and `data_sha256` are filled in here.
+        info: `frames`, `data_sha256` and `block_crc32` are filled in here.
         arrays: one array per manifest row covered, in order; an empty one [0, width] marks a bad file.
     """
-    dtype, digest, info.frames = info.dtype, hashlib.sha256(), []
+    dtype, digest, sums, info.frames = info.dtype, hashlib.sha256(), BlockSums(), []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as part:
@@ -91,13 +92,14 @@ def write_shard(path: Path, info: ShardInfo, arrays: Iterable[np.ndarray]) -> No
                     rows = np.ascontiguousarray(array, dtype=dtype)
                     assert rows.ndim == 2 and rows.shape[1] == info.width, rows.shape
                     digest.update(rows.data)
+                    sums.add(rows)
                     out.write(rows.data)
                     info.frames.append(len(rows))
                 out.seek(0)
                 _write_header(out, dtype, sum(info.frames), info.width)
                 out.flush()
                 os.fsync(out.fileno())
-            info.data_sha256 = digest.hexdigest()
+            info.data_sha256, info.block_crc32 = digest.hexdigest(), sums.text()
             _unlink_other(path.with_suffix(".json"), info)
         _write_json(path.with_suffix(".json"), info)
     except OSError as error:
@@ -158,6 +160,8 @@ def _check_types(info: ShardInfo) -> None:
         raise ValueError(f"kind {info.kind!r}, rows {info.rows}, width {info.width}, num_classes {info.num_classes}")
     if info.scale is not None and (info.kind != "cqt" or len(info.scale) != info.width or not np.isfinite(info.scale).all()):
         raise ValueError(f"kind {info.kind!r}, scale of {len(info.scale)} values for width {info.width}")
+    if info.block_crc32 is not None:
+        read_sums(info.block_crc32, sum(info.frames))
 
 
 def open_array(path: Path, info: ShardInfo) -> np.ndarray:
@@ -174,7 +178,9 @@ def open_array(path: Path, info: ShardInfo) -> np.ndarray:
         raise MertError(f"{path}: holds {array.shape} {array.dtype}, its JSON says {expected} {info.dtype}; {mend}")
     if array.offset + array.nbytes != path.stat().st_size or not array.flags.c_contiguous:
         raise MertError(f"{path}: its header or its length was changed since it was written; {mend}")
-    if not is_unchanged({item.name: getattr(info, item.name) for item in fields(info)}):
+    older = {"block_crc32"} if info.block_crc32 is None else set()  # whose hash is of the others
+    content = {item.name: getattr(info, item.name) for item in fields(info) if item.name not in older}
+    if not is_unchanged(content):
         raise MertError(f"{path.with_suffix('.json')}: changed since it was written (its sha256 differs); {mend}")
     return array
 

@@ -5,16 +5,19 @@
 Shard i of N covers a contiguous range of manifest rows, so N workers need no coordinator; a rerun skips complete shards.
 """
 
+import logging
 from pathlib import Path
 from typing import Iterator, List, Optional
 
 import numpy as np
 
+from mert_fairseq.data.block_checksums import CheckedFrames, read_sums
 from mert_fairseq.data.compact_cqt import from_bytes
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.shard import MAKE_AGAIN, STALE, ShardInfo, check_belonging, open_array, read_info, shard_path, shard_rows
 from mert_fairseq.errors import MertError
 
+logger = logging.getLogger(__name__)
 
 def store_folder(label_dir: str, split: str, name: str) -> Path:
     """Folder of one split's targets of one teacher: LABEL_DIR/{split}.{name}."""
@@ -44,6 +47,12 @@ def shards_of(folder: Path) -> List[Path]:
     return [shard_path(folder, shard, num_shards) for shard in range(num_shards)]
 
 
+def open_frames(path: Path, info: ShardInfo) -> CheckedFrames:
+    """The array of a shard; what is taken out of it is held against its checksums."""
+    sums = None if info.block_crc32 is None else read_sums(info.block_crc32, sum(info.frames))
+    return CheckedFrames(path, open_array(path, info), sums)
+
+
 class TargetStore:
     """All shards of one folder, read by manifest row without loading anything.
 
@@ -64,7 +73,7 @@ class TargetStore:
             raise MertError(f"{self.paths[0]}: one of {len(self.paths)} shards, the manifest has {len(manifest)} rows: {STALE}")
         self.num_frames = np.empty(len(manifest), np.int32)
         self._offset = np.empty(len(manifest), np.int64)
-        self._arrays: List[np.ndarray] = []
+        self._arrays: List[CheckedFrames] = []
         self._scales: List[Optional[np.ndarray]] = []
         first: Optional[ShardInfo] = None
         for shard, path in enumerate(self.paths):  # one JSON in memory at a time: of 10 million rows they would take gigabytes
@@ -75,13 +84,17 @@ class TargetStore:
             self._lay_out(path, info)
         self.width, self.num_classes, self.teacher = first.width, first.num_classes, first.teacher
         self._first_row = np.asarray([shard_rows(len(manifest), shard, len(self.paths))[0] for shard in range(len(self.paths))])
+        unsummed = sum(not array.has_sums for array in self._arrays)
+        if unsummed:
+            logger.warning(f"{self.folder}: {unsummed} shards are of an older version, without checksums that training looks at; "
+                           "`mert labels check MANIFEST_DIR LABEL_DIR` reads them whole")
 
     def _lay_out(self, path: Path, info: ShardInfo) -> None:
         """Where each of a shard's rows lies in its array."""
         rows = slice(*info.rows)
         self.num_frames[rows] = info.frames
         self._offset[rows] = np.cumsum(info.frames) - np.asarray(info.frames)
-        self._arrays.append(open_array(path, info))
+        self._arrays.append(open_frames(path, info))
         self._scales.append(None if info.scale is None else np.asarray(info.scale, np.float32))
 
     def _check_same_teacher(self, path: Path, info: ShardInfo, first: ShardInfo) -> None:
@@ -93,7 +106,7 @@ class TargetStore:
         """Frames start..stop of one manifest row, [stop - start, width]: a view of the file, or float32 where a CQT is kept as bytes.
 
         Raises:
-            MertError: the row has fewer frames, or a code is outside its codebook.
+            MertError: the row has fewer frames, bytes changed since they were written, or a code is outside its codebook.
         """
         if not 0 <= start <= stop <= self.num_frames[row]:
             held = self.num_frames[row]

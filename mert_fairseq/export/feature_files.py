@@ -1,7 +1,7 @@
 """The folder of features: one file per audio file, filled on disk, and what they were made with.
 
     DIR/features.json                 version, model, weights, layer, pool, window, precision
-    DIR/sources.jsonl                 [name, bytes, time] of each audio file that was heard
+    DIR/sources.jsonl                 [name, bytes, time, CRC-32 of what was made] of each audio file that was heard
     DIR/album/song.flac.npy           float32; or .safetensors with one tensor, "features"
 
 A file under its own name is complete; one that is being filled has a temporary name.
@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -55,10 +57,11 @@ class FeatureFolder:
         self.folder, self.kind = folder, kind
         index, content = folder / INDEX, {"version": VERSION, **asdict(kind)}
         try:
-            found = parse_json(index.read_text(encoding="utf-8")) if index.exists() else None
+            begun = index.exists()
+            found = parse_json(index.read_text(encoding="utf-8")) if begun else None
         except (OSError, ValueError) as error:
             raise MertError(f"{index}: cannot be read ({error}); give another folder with --out") from None
-        if found is None:
+        if not begun:
             _make_folder(folder)
             write_whole(index, (json.dumps(content, indent=2) + "\n").encode(), "give another folder with --out")
         else:
@@ -78,30 +81,42 @@ class FeatureFolder:
             MertError: there are features of another audio file of a name, or of an earlier state of it.
         """
         made = self._sources()
-        there = [name for name in files if name in made and self._whole(name)]
-        changed = [name for name in there if made[name] != _source(files[name])]
+        found = [name for name in files if name in made]
+        with ThreadPoolExecutor() as pool:  # reading and summing leave Python's lock to the others
+            there = [name for name, whole in zip(found, pool.map(lambda name: self._whole(name, made[name][2:]), found)) if whole]
+        older = sum(len(made[name]) == 2 for name in there)
+        if older:
+            logger.warning(f"{self.folder}: {older} features are of an older version, without checksums; a new --out has them for all")
+        changed = [name for name in there if made[name][:2] != _source(files[name])]
         if changed:
             mend = f"give another folder with --out, or remove {self.path(changed[0])}"
             raise MertError(f"{files[changed[0]]}: {self.folder} holds features of another file of that name or state; {mend}")
         return [name for name in files if name not in set(there)]
 
-    def _whole(self, name: str) -> bool:
-        """Whether features are there and not cut off since; those that are get made again."""
+    def _whole(self, name: str, sums: List[int]) -> bool:
+        """Whether features are there as they were written; others get made again. `sums` is empty where an older version wrote them."""
         path = self.path(name)
         try:
-            if self.kind.format == "safetensors":
-                with safe_open(path, "np") as tensors:
-                    return list(tensors.keys()) == ["features"]
-            array = map_array(path)
-            return array.dtype == np.float32 and array.offset + array.nbytes == path.stat().st_size
+            if not self._is_array(path):
+                return False
+            if sums and sums[0] != _checksum(path):
+                raise ValueError("its bytes changed since it was written")
+            return True
         except FileNotFoundError:
             return False
         except (OSError, ValueError, SafetensorError) as error:
             logger.warning(f"{path}: damaged ({error}); made again")
             return False
 
+    def _is_array(self, path: Path) -> bool:
+        if self.kind.format == "safetensors":
+            with safe_open(path, "np") as tensors:
+                return list(tensors.keys()) == ["features"]
+        array = map_array(path)
+        return array.dtype == np.float32 and array.offset + array.nbytes == path.stat().st_size
+
     def _sources(self) -> Dict[str, List[int]]:
-        """Size and time of each audio file, as it was heard."""
+        """Size and time of each audio file, as it was heard, and the checksum of its features, which older versions did not note."""
         path = self.folder / SOURCES
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -138,9 +153,10 @@ class FeatureFolder:
     def finish(self, name: str, array: np.ndarray, source: Path) -> None:
         """Gives a filled array its own name, and notes what was heard."""
         array.flush()
+        checksum = _checksum(part_path(self.path(name)))
         put_in_place(self.path(name))
         with open(self.folder / SOURCES, "a", encoding="utf-8") as file:
-            file.write(json.dumps([name, *_source(source)]) + "\n")
+            file.write(json.dumps([name, *_source(source), checksum]) + "\n")
 
     def give_up(self, name: str) -> None:
         """Removes what was begun of a file."""
@@ -150,6 +166,15 @@ class FeatureFolder:
 def _source(path: Path) -> List[int]:
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    found = 0
+    with open(path, "rb") as file:
+        while text := file.read(1 << 20):
+            found = zlib.crc32(text, found)
+    return found
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Iterator, List, Optional, Tuple
 import numpy as np
 
 from mert_fairseq.data.compact_cqt import from_bytes
-from mert_fairseq.data.shard import ShardInfo, open_array, read_info
-from mert_fairseq.data.target_store import shards_of
+from mert_fairseq.data.shard import ShardInfo, read_info
+from mert_fairseq.data.target_store import open_frames, shards_of
 from mert_fairseq.errors import MertError
 
 BLOCK = 1 << 14  # most frames read at a time
@@ -154,7 +154,7 @@ def _add_sizes(stats: StoreStats, path: Path, info: ShardInfo) -> None:
 
 
 def _add_shard(stats: StoreStats, path: Path, info: ShardInfo, share: float) -> None:
-    array = open_array(path, info)
+    array = open_frames(path, info)
     first_frames = np.cumsum([0, *info.frames])  # of the rows
     for first, stop in _stretches(len(array), share):
         block = np.asarray(array[first:stop])

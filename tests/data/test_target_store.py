@@ -1,10 +1,12 @@
 """The target store: what is written is what is read, nothing half-written counts, nothing wrong is opened."""
 
+import base64
 import errno
 import hashlib
 import json
 import re
 import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -120,6 +122,7 @@ def test_files_are_a_plain_array_and_its_description(corpus, manifest):
         "weights_sha256": "ab" * 32,
         "manifest_sha256": hashlib.sha256(rows).hexdigest(),
         "data_sha256": hashlib.sha256(np.concatenate(arrays[3:]).tobytes()).hexdigest(),
+        "block_crc32": base64.b64encode(zlib.crc32(np.concatenate(arrays[3:]).tobytes()).to_bytes(4, "little")).decode(),
         "scale": None,
         "made_by": {},
         "notes": {"bad_rows": {"2": "why"}},

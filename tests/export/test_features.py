@@ -1,5 +1,7 @@
 """`mert features` and `extract`: the same numbers from a checkpoint, a folder, any format and any batch; nothing lost on the way."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -103,6 +105,27 @@ def test_rerun_makes_only_what_is_missing(one_checkpoint, music, tmp_path, capsy
     assert not (tmp_path / "album" / gone_process).exists() and (tmp_path / ".film.mkv.part").exists()
     assert "3 files, 2 were there, 1 made, 0 failed" in capsys.readouterr().out
     assert [path for path, time in made.items() if path.stat().st_mtime_ns != time] == [gone]
+
+
+def test_what_changed_on_the_disk_is_made_again(one_checkpoint, music, tmp_path, capsys):
+    """Also within an array, where every value is as likely as another; what an older version wrote has no checksum, and that is said."""
+    command = ["features", str(one_checkpoint.path), str(music / "chords.flac"), "--out", str(tmp_path)]
+    assert main(command) == 0
+    path, sources = tmp_path / "chords.flac.npy", tmp_path / "sources.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "0 were there, 1 made" in said.out and path.read_bytes() == whole
+    assert f"{path}: damaged (its bytes changed since it was written); made again" in said.err
+    name, size, time, _ = json.loads(sources.read_text().splitlines()[-1])
+    sources.write_text(json.dumps([name, size, time]) + "\n")
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "1 were there, 0 made" in said.out and f"{tmp_path}: 1 features are of an older version, without checksums" in said.err
+    path.write_bytes(whole[:-1])
+    assert main(command) == 0
+    assert "0 were there, 1 made" in capsys.readouterr().out and path.read_bytes() == whole
 
 
 def test_other_settings_do_not_mix_with_what_is_there(one_checkpoint, music, tmp_path, capsys):

@@ -20,6 +20,10 @@ END_S = 150  # a command that takes longer hangs
 STARTED = set()
 
 
+class Hang(Exception):
+    """A command that does not come to what is waited for: a fault of its own kind, which says nothing of what was looked at."""
+
+
 class Started:
     """A command in a process group of its own.
 
@@ -45,7 +49,7 @@ class Started:
                 return None
             if time.monotonic() > deadline:
                 self.kill()
-                raise AssertionError(f"hangs:\n{self.text[-3000:]}")
+                raise Hang(f"no end within {END_S} s:\n{self.text[-3000:]}")
             time.sleep(0.003)
         return self._code
 
@@ -58,7 +62,9 @@ class Started:
         """Waits for `true()` while the command runs."""
         deadline = time.monotonic() + END_S
         while not true():
-            assert self.code(wait=False) is None and time.monotonic() < deadline, f"no {what}:\n{self.text[-3000:]}"
+            assert self.code(wait=False) is None, f"no {what}:\n{self.text[-3000:]}"
+            if time.monotonic() > deadline:
+                raise Hang(f"no {what} within {END_S} s:\n{self.text[-3000:]}")
             time.sleep(0.003)
 
     def until_all_ended(self) -> None:

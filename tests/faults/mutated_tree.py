@@ -21,7 +21,9 @@ NOT_COPIED = (".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".
 NOT_COPIED += ("build", "dist", "runs", "multirun", "work", "demo")
 LIBRARIES = ("numpy", "scipy.signal", "torch", "torchaudio", "soundfile", "fairseq_cli.train", "fairseq.models.hubert")
 OPTIONS = ("-q", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "mutation_outcome")
-LIMIT_S = 240  # of one test without its protection; a test that only hangs does not say what is wrong
+LIMIT_S = 240  # of one test without its protection
+#: What a test raises that only hangs: it does not say what is wrong, and a slow machine would do the same.
+HANGS = ("TimeoutExpired", "TimeoutError", "Hang")
 #: What a badly written mutation raises, not one that takes out a protection.
 NO_FAILURE = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "SyntaxError", "FixtureLookupError")
 
@@ -98,7 +100,8 @@ class MutatedTree:
         elif not ended:
             return None
         self.seconds = time.monotonic() - self._started
-        said = f"more than {LIMIT_S} s" if late else self._undefined_names() or self._judge(self._notes(os.waitstatus_to_exitcode(status)))
+        said = f"TIMED OUT: more than {LIMIT_S} s" if late else self._undefined_names()
+        said = said or self._judge(self._notes(os.waitstatus_to_exitcode(status)))
         self._path.write_text(self._source, encoding="utf-8")
         return said
 
@@ -117,6 +120,7 @@ class MutatedTree:
         if run["imported"] and not Path(run["imported"]).resolve().is_relative_to(self.folder.resolve()):
             return f"another package was tested: {run['imported']}"
         wrong = [f"{name}: {text}" for _, _, name, text in run["failed"] if name in NO_FAILURE]
+        wrong += [f"TIMED OUT: {name}: {text}" for _, _, name, text in run["failed"] if name in HANGS]
         real = [when == "call" or name in ("AssertionError", "Failed") for _, when, name, _ in run["failed"]]
         return "; ".join(wrong) or ("" if run["code"] == 1 and any(real) else "SURVIVED")
 

@@ -9,7 +9,7 @@ from outcomes import mert
 from mert_fairseq.data.manifest import read_manifest, write_manifest
 from mert_fairseq.errors import MertError
 
-ROOT = "/music"
+ROOT, CRLF = "/music", ", CRLF"
 BAD = {
     "duplicate rows": ["a.wav\t5", "b.wav\t5", "a.wav\t5"],
     "duplicate, other length": ["a.wav\t5", "a.wav\t6"],
@@ -90,9 +90,8 @@ def test_bad_rows(what, faults, tmp_path):
                 read_manifest(path)
             line = str(caught.value)
             named = line.startswith(f"{path}: line ") or (line.startswith(f"{path}: ") and "bytes" in line)
-            faults.record(
-                "manifest: bad row", "refused" if named and "\n" not in line and "\r" not in line else "silent", f"{what}: {line[:300]}"
-            )
+            outcome = "refused" if named and "\n" not in line and "\r" not in line else "silent"
+            faults.record("manifest: bad row", outcome, f"{what}: {line[:300]}", what + CRLF * (end == "\r\n"))
 
 
 @pytest.mark.parametrize("what", WHOLE)
@@ -118,7 +117,7 @@ def test_odd_rows_that_are_right(what, faults, tmp_path):
         (tmp_path / "train.tsv").write_bytes(text_of(GOOD[what], end))
         manifest = read_manifest(tmp_path / "train.tsv")
         found = [(manifest.relative_path(row), int(manifest.num_samples[row])) for row in range(len(manifest))]
-        faults.record("manifest: odd and right", "survived" if found == rows else "silent", str(found))
+        faults.record("manifest: odd and right", "survived" if found == rows else "silent", str(found), what + CRLF * (end == "\r\n"))
     write_manifest(tmp_path / "again.tsv", ROOT, rows)
     manifest = read_manifest(tmp_path / "again.tsv")
     assert [manifest.relative_path(row) for row in range(len(manifest))] == [name for name, _ in rows]

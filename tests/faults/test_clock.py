@@ -44,12 +44,10 @@ def test_under_training(faults, interpreter, training_corpus, tmp_path):
         faults.record(f"clock {clock}: training", outcome, first.text[-1500:] + started.text[-3000:])
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", [name for name in NAMES[:-1] if name != "mert export"])  # which refuses a folder that holds one
 def test_what_is_complete_stays_so_whatever_its_files_times(faults, interpreter, data, tmp_path, name):
     """Copied without times, restored from a tape, written by a machine whose clock is ahead."""
     command, out, chance = make(name, data), tmp_path / "out", random.Random(4)
-    if name == "mert export":
-        pytest.skip("refuses a folder that holds one")
     assert interpreter.run(*command.argv(out)).code() == 0
     made = outputs(out)
     for year in list(TIMES_S)[: faults.times(2, 2)]:

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import re
 
 import malicious_files
 import pytest
@@ -10,6 +11,8 @@ from limited_memory import little_memory
 from made_checkpoints import write_checkpoint
 from malicious_pickles import FORMS, PAYLOADS, PLACES
 from weight_readers import READERS, read_safetensors
+
+from mert_fairseq.checkpoint_limits import check_archive
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,22 @@ def test_archives_and_claims(faults, state, tmp_path, reader):
             shown = READERS[reader](tmp_path / name, data)
         outcome = "lost" if any(path.exists() for path in outside) else shown.outcome
         faults.record(f"malicious archive: {reader}", "silent" if outcome == "survived" else outcome, f"{name}: {shown.text}")
+
+
+REASONS = {
+    "a record outside": "a record named '../../outside'",
+    "a record at the root": "a record named '/tmp/outside'",
+    "a bomb": "its records are compressed",
+    "claims of 4 GB": "its records claim more bytes than it has",
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_why_an_archive_is_refused(state, tmp_path, name):
+    """Before anything else of it is looked at: torch, or Python's zipfile, may refuse it as well, or may not one day."""
+    (tmp_path / "given.pt").write_bytes(malicious_files.ARCHIVES[name](state))
+    with little_memory(), pytest.raises(ValueError, match=re.escape(REASONS[name])):
+        check_archive(str(tmp_path / "given.pt"))
 
 
 @pytest.mark.parametrize("reader", ["import", "export", "report"])

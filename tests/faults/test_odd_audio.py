@@ -101,7 +101,7 @@ def test_the_manifest_leaves_odd_files_out(faults, tmp_path, convert):
     reasons = {name: reason for name, reason, _ in rows}
     for name in names:
         outcome = "refused" if reasons.get(name, "") not in ("", "clipped") else "silent"
-        faults.record(f"audio: odd files, manifest{' --convert' * convert}", outcome, f"{name}: {reasons.get(name)}")
+        faults.record(f"audio: odd files, manifest{' --convert' * convert}", outcome, f"{name}: {reasons.get(name)}", name)
     assert sum(report.rows.values()) == 6 and report.num_files == 6 + len(names)
 
 
@@ -183,7 +183,8 @@ def test_a_long_file_takes_no_more_memory(checkpoint, faults, tmp_path):
     """Two hours in the long form: what has its length in samples would take 690 MB as it is heard."""
     seconds = faults.times(3600, 7200)
     short, long = (_peak(tmp_path / f"music{length}", tmp_path / f"out{length}", checkpoint, length) for length in (60, seconds))
-    faults.record("audio: hours long", "survived" if long - short < MEMORY else "lost", f"{short >> 20} MiB, {long >> 20} MiB")
+    outcome = "survived" if long - short < MEMORY else "lost"
+    faults.record("audio: hours long", outcome, f"{short >> 20} MiB, {long >> 20} MiB", f"{seconds // 3600} h")
 
 
 def test_a_file_that_cannot_be_read_or_is_no_file(faults, tmp_path):

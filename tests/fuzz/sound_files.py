@@ -118,7 +118,7 @@ def exported() -> Files:
 @cache
 def features() -> Files:
     """What `mert features` leaves, and the audio file that it heard."""
-    sources = "\n".join(json.dumps([name, 4, 0]) for name in ("song.wav", "album/other.flac"))
+    sources = "\n".join(json.dumps([name, 4, 0, 0]) for name in ("song.wav", "album/other.flac"))
     index = json.dumps({"version": VERSION, **asdict(FEATURES)}, indent=2)
     return {"features.json": index.encode(), "sources.jsonl": sources.encode() + b"\n", "song.wav.npy": b"", "song.wav": b"RIFF"}
 

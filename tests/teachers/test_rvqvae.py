@@ -14,6 +14,7 @@ from encodec import EncodecModel
 from made_music import ArrayTrack, chords
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.teachers import rvqvae
 from mert_fairseq.teachers.residual_kmeans import first_centres, fit_codebooks, kmeans, nearest, principal_part
 from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAESettings, load_teacher
 from mert_fairseq.teachers.rvqvae_fit import FitSettings, fit_rvqvae
@@ -117,6 +118,15 @@ def test_a_damaged_folder_is_refused_in_one_line(folder, damage, message):
     with pytest.raises(MertError, match=message) as refusal:
         load_teacher(folder)
     assert FIT_COMMAND in str(refusal.value) and "\n" not in str(refusal.value) and str(folder) in str(refusal.value)
+
+
+@pytest.mark.parametrize("setting", [{"n_filters": 4096}, {"codebook_size": 60_000}, {"dimension": 60_000}, {"lstm": 1000}])
+def test_a_teacher_larger_than_its_weights_is_not_built(folder, setting, monkeypatch):
+    """A line of config.json could ask for terabytes."""
+    monkeypatch.setattr(rvqvae, "RVQVAE", lambda *_: pytest.fail("it is built"))
+    _set(folder, settings={**asdict(TINY), **setting})
+    with pytest.raises(MertError, match="its settings ask for a larger teacher than model.safetensors holds"):
+        load_teacher(folder)
 
 
 def test_absent_weights_name_the_place_and_the_way_out(tmp_path, monkeypatch):

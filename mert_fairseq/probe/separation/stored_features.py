@@ -108,7 +108,7 @@ def _open(path: Path, shape: Tuple[int, ...], dtype) -> np.ndarray:
 
 
 def _allocate(path: Path, shape: Tuple[int, ...], dtype) -> np.ndarray:
-    """An array of zeros on disk, its space taken at once."""
+    """An array of zeros in a part file, its space taken at once."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     try:
         rows = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
@@ -116,5 +116,4 @@ def _allocate(path: Path, shape: Tuple[int, ...], dtype) -> np.ndarray:
             os.posix_fallocate(file.fileno(), 0, rows.offset + size)
         return rows
     except OSError as error:
-        path.unlink(missing_ok=True)
         raise MertError(f"{path.parent}: {size / 1e9:.1f} GB for features cannot be taken ({error.strerror}); make room") from None
