@@ -27,7 +27,7 @@ def draw_dropped(p: float, out: Tensor) -> Tensor:
 def _draw(shape: Sequence[int], p: float) -> Tensor:
     """int16, below zero with probability 1 - p."""
     count = torch.Size(shape).numel()
-    generator = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, ()).item()))
+    generator = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, (1,)).numpy()))
     words = torch.from_numpy(generator.integers(-(2**63), 2**63 - 1, -(-count // 4), endpoint=True))
     least_dropped = min(LEVELS - 1, round((1 - p) * LEVELS)) - LEVELS // 2
     return words.view(torch.int16)[:count].view(shape).bitwise_right_shift_(1).sub_(least_dropped)
