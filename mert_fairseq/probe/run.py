@@ -64,8 +64,9 @@ def run_task(task: Task, encoder: ProbedEncoder, settings: ProbeSettings, say: S
         make_grid(encoder.num_layers, settings.grid.layers, settings.grid.rates)  # refuses layers that are not there, before any work
     found = finished(task, data, encoder, settings)
     if found is None:
-        show = functools.partial(progress, "files checked")  # of the headers alone: files are decoded as they are heard
-        report = check(task, settings.data, settings.options, settings.any_counts, progress=show, decode=False)
+        show = functools.partial(progress, "files checked")  # of headers and floats alone: other files are decoded as they are heard
+        quick = {"progress": show, "decode": False, "shortest": encoder.shortest}
+        report = check(task, settings.data, settings.options, settings.any_counts, **quick)
         for line in (*report.lines, *(f"warning: {warning}" for warning in report.warnings)):
             say(f"{task.name}: {line}")
         report.raise_if_bad()
