@@ -1,8 +1,8 @@
 """Scores of one task and one encoder on disk.
 
-    RUN/GTZAN/results.json       {"format": "mert probe results", "version": 1, "task": "GTZAN", "scores": {"accuracy": {"mean": ...}}, ...}
-    RUN/GTZAN/predictions.npz    items, reference, estimates of all test items and seeds, from which every score can be had again,
-                                 and recordings, where several items are parts of one
+RUN/GTZAN/results.json       {"format": "mert probe results", "version": 1, "task": "GTZAN", "scores": {"accuracy": {"mean": ...}}, ...}
+RUN/GTZAN/predictions.npz    items, reference, estimates of all test items and seeds, from which every score can be had again,
+                             and recordings, where several items are parts of one
 """
 
 import hashlib
@@ -57,7 +57,7 @@ class Results:
     Attributes:
         task, metrics, classes, monitor: of the task.
         encoder: name, weights_hash, num_layers, dim.
-        data: hash of items and labels, items per split, what was dropped, hash of each annotation file.
+        data: hash of items and labels, items per split, what was dropped, hash of each annotation file by its path in the data folder.
         settings: all that was chosen by people: hearing, head, grid, options, any_counts.
         versions: of Python and packages.
         grid: validation of each grid point; empty where there is no grid.

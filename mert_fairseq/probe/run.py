@@ -94,6 +94,7 @@ def _train_heads(task: Task, data: TaskData, encoder: ProbedEncoder, settings: P
     return probe_task(
         task, data, layers, about(encoder), settings.out / task.name, settings.grid, task.settings(settings.options),
         lambda *at: progress("heads trained", *at), audio, settings.any_counts,
+        task.dataset.folder(settings.data),
     )  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Prob
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=STEMS,
         encoder=about(encoder),
-        data=data_facts(data), versions=versions(),
+        data=data_facts(data, task.dataset.folder(settings.data)), versions=versions(),
         settings={"separation": head.decisive(), "options": task.settings(settings.options), "any_counts": settings.any_counts},
         grid=[], chosen=None, seeds=[SeedScore(head.seed, None, "", 0, per_seed[0])], scores=together, predictions_sha256="",
     )  # fmt: skip

@@ -97,8 +97,9 @@ def test_two_tasks_of_one_dataset_share_what_was_heard(tmp_path):
     for name in ("NSynthI", "NSynthP"):
         assert main(["probe", name, *command, *QUICK]) == 0
     (rows,) = (tmp_path / "cache").rglob("index.tsv")
-    items = json.loads((tmp_path / "out" / "NSynthI" / "results.json").read_text())["data"]["items"]
-    assert len(rows.read_text().splitlines()) == sum(items.values())
+    facts = json.loads((tmp_path / "out" / "NSynthI" / "results.json").read_text())["data"]
+    assert len(rows.read_text().splitlines()) == sum(facts["items"].values())
+    assert list(facts["annotations"]) == [f"nsynth-{split}/examples.json" for split in ("train", "valid", "test")]
 
 
 def test_scores_of_something_else_are_not_given_for_this(tmp_path, capsys):
