@@ -113,15 +113,20 @@ def _check_labels(task: Task, found: TaskData, report: CheckReport) -> None:
     if task.kind == "classes":
         there = {split: {int(item.label) for item in found.of(split)} for split in SPLITS}
         for split, classes in there.items():
-            absent = [name for number, name in enumerate(found.classes) if number not in classes]
+            known = task.untested if split == "test" else ()
+            absent = [name for number, name in enumerate(found.classes) if number not in classes and name not in known]
             if absent and classes and len(found.classes) < 100:
-                report.warnings.append(f"{split}: no item of {len(absent)} of {len(found.classes)} classes, e.g. {absent[0]}")
+                report.warnings.append(f"{split}: no item of {len(absent)} of {len(found.classes)} classes{_example(absent)}")
     if task.kind == "tags" and found.of("test"):
         share = np.mean([item.label for item in found.of("test")], axis=0)
         flat = [name for name, part in zip(found.classes, share) if part in (0, 1)]
         if flat:
             text = f"test: {len(flat)} of {len(found.classes)} tags are on all items or none and have no score, e.g. {flat[0]}"
             report.warnings.append(text)
+
+
+def _example(names: List[str]) -> str:
+    return f", e.g. {names[0]}" if len(names) > 1 else f": {names[0]}"
 
 
 def label_fault(kind: str, item: Item, num_classes: int) -> str:

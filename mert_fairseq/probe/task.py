@@ -117,6 +117,7 @@ class Task:
         head: how heads are trained.
         choices: points where paper and code disagree, and what is done here, one sentence each.
         options: those of them where the other reading can be asked for.
+        untested: classes that no test item has, in the complete data as published.
         seconds: shortest and longest recording that is plausible; beyond it the check warns.
     """
 
@@ -132,6 +133,7 @@ class Task:
     head: HeadSettings = HeadSettings()
     choices: Tuple[str, ...] = field(default_factory=tuple)
     options: Tuple[Option, ...] = ()
+    untested: Tuple[str, ...] = ()
     seconds: Tuple[float, float] = (0.1, 3600.0)
 
     def settings(self, given: Optional[Mapping[str, Value]] = None) -> Dict[str, Value]:
