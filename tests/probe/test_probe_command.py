@@ -117,13 +117,6 @@ def test_scores_of_something_else_are_not_given_for_this(tmp_path, capsys):
     assert "/nowhere: no such folder" in capsys.readouterr().err
 
 
-def test_layers_that_are_not_there_are_refused_before_anything_is_heard(tmp_path, capsys):
-    data = str(build("GTZAN", tmp_path))
-    command = ["probe", "GTZAN", "--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
-    assert main([*command, "--any-counts", "--layers", "9"]) == 1
-    assert "0 to 0" in capsys.readouterr().err and not (tmp_path / "cache").exists()
-
-
 def test_overlap_with_the_training_data_is_said(tmp_path, capsys):
     data = build("GTZAN", tmp_path)
     (test_item, *_) = TASKS["GTZAN"].load(data).of("test")
