@@ -77,9 +77,10 @@ def _grid(results: Results) -> List[str]:
     every = list(dict.fromkeys(layer_name(point.layer) for point in make_grid(num_layers)))
     found = []
     if set(settings["layers"]) != set(every):
-        found.append(f"--layers {' '.join(settings['layers'])} for {len(every)}")
+        found.append(f"--layers {' '.join(settings['layers'])}: {len(settings['layers'])} of {len(every)} layers")
     if set(settings["rates"]) != set(RATES):
-        found.append(f"--rates {' '.join(f'{rate:g}' for rate in settings['rates'])} for {len(RATES)}")
+        rates = settings["rates"]
+        found.append(f"--rates {' '.join(f'{rate:g}' for rate in rates)}: {len(set(rates) & set(RATES))} of the {len(RATES)} rates")
     return [", ".join(found)] if found else []
 
 

@@ -68,7 +68,7 @@ def test_counts_that_were_right_all_the_same_are_not(tmp_path):
 
 def test_part_of_the_grid_is_said(tmp_path):
     few = probed(tmp_path, "GTZAN", layers=["7"], rates=[1e-3, 5e-5])
-    assert notes_of(few) == ["GTZAN: --layers 7 for 14, --rates 0.001 5e-05 for 6"]
+    assert notes_of(few) == ["GTZAN: --layers 7: 1 of 14 layers, --rates 0.001 5e-05: 2 of the 6 rates"]
     assert notes_of(probed(tmp_path, "MUSDB18", separation={"layer": 7})) == ["MUSDB18: --layers 7 for the sum of all"]
     assert notes_of(probed(tmp_path, "MUSDB18", separation={"layer": None})) == []
 
