@@ -36,9 +36,12 @@ def notes_of(results: Results) -> List[str]:
 
 
 def heard_in_training(runs: Mapping[str, Mapping[str, Results]]) -> List[str]:
-    """A line for each run whose encoder was trained: of which tasks test items were looked for in its training data, and found."""
+    """A line for each run: of which tasks test items were looked for in its encoder's training data, and found; or that there is none."""
     lines = []
     for name, run in runs.items():
+        own = [results for task, results in run.items() if task in TASKS]
+        if own and not any(is_trained(results.encoder.get("name", "")) for results in own):
+            lines.append(f"- {name}, test items in the training data of its encoder: none, it was not trained")
         trained = [results for task, results in run.items() if task in TASKS and is_trained(results.encoder.get("name", ""))]
         looked = [f"{own.task} {len(own.overlap['items'])} of {own.overlap['test_items']}" for own in trained if own.overlap]
         left = [own.task for own in trained if not own.overlap]

@@ -86,7 +86,8 @@ def test_what_was_heard_in_training_is_marked_and_what_was_not_looked_for_is_sai
 @pytest.mark.parametrize("name", ["logmel", "random:mert_base:7"])
 def test_an_encoder_without_training_has_heard_nothing(tmp_path, name):
     write_task(tmp_path / "mine", "GTZAN", 0.5, settings=settings_of("GTZAN"), name=name)
-    assert "training data" not in probe_table([tmp_path / "mine"], published=())
+    said = "- mine, test items in the training data of its encoder: none, it was not trained"
+    assert lines_of(probe_table([tmp_path / "mine"], published=()), "- mine") == [said]
 
 
 def test_tasks_that_are_not_of_the_14_have_no_notes(tmp_path):
