@@ -83,7 +83,8 @@ def _check_counts(task: Task, found: TaskData, expected: Dict[str, int], any_cou
         known = f"{published:,} published" if published is not None else "no published count"
         report.lines.append(f"{split}: {count:,} items, {known}")
         if not count:
-            report.problems.append(f"{task.name}: no item in {split}; the lists or the audio are incomplete, {_mend(task)}")
+            rule = f" ({' '.join(task.splits.split())})" * bool(task.splits)
+            report.problems.append(f"{task.name}: no item in {split}; the lists or the audio are incomplete{rule}, {_mend(task)}")
         elif published is not None and count != published:
             text = f"{task.name}: {split} has {count:,} items, {published:,} are published"
             if any_counts:

@@ -56,6 +56,8 @@ def test_list_tells_of_every_task(capsys):
     listed = capsys.readouterr().out
     for name, task in TASKS.items():
         assert f"{name}: {task.title}" in listed
+    for rule in ("Mediaeval 2013 set", "MANUAL KEY", "_s.txt say", "_t.txt say"):
+        assert rule in listed
     assert listed.count("licence") >= 14 and listed.count("layout") >= 14
 
 
