@@ -12,7 +12,8 @@ from mert_fairseq.probe.grid import RATES, GridPoint, Layers, PointScore, Progre
 from mert_fairseq.probe.head_training import train_head
 from mert_fairseq.probe.items import SPLITS, TaskData
 from mert_fairseq.probe.kept_work import KeptWork
-from mert_fairseq.probe.results import Results, SeedScore, scores_of, versions, write_results
+from mert_fairseq.probe.provenance import versions
+from mert_fairseq.probe.results import Results, SeedScore, scores_of, write_results
 from mert_fairseq.probe.significance import Scored
 from mert_fairseq.probe.task import Task
 

@@ -19,7 +19,8 @@ from mert_fairseq.probe.grid import layers_heard, make_grid
 from mert_fairseq.probe.items import TaskData
 from mert_fairseq.probe.overlap import OverlapReport, find_overlap
 from mert_fairseq.probe.probing import GridSettings, asked, data_facts, data_hash, probe_task
-from mert_fairseq.probe.results import FILE, Results, SeedScore, read_results, rewrite_results, scores_of, versions, write_results
+from mert_fairseq.probe.provenance import versions
+from mert_fairseq.probe.results import FILE, Results, SeedScore, read_results, rewrite_results, scores_of, write_results
 from mert_fairseq.probe.separation.run import separate_and_score
 from mert_fairseq.probe.separation.settings import STEMS, SeparationSettings
 from mert_fairseq.probe.significance import Scored
@@ -100,7 +101,8 @@ def _train_heads(task: Task, data: TaskData, encoder: ProbedEncoder, settings: P
 
 def about(encoder: ProbedEncoder) -> Dict[str, Any]:
     """What results say of an encoder."""
-    return {"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim}
+    facts = {"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim}
+    return {**facts, "device": str(encoder.device), "dtype": getattr(encoder, "precision", "float32")}
 
 
 def finished(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings) -> Optional[Results]:

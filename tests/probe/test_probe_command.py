@@ -101,6 +101,9 @@ def test_two_tasks_of_one_dataset_share_what_was_heard(tmp_path):
     (rows,) = (tmp_path / "cache").rglob("index.tsv")
     facts = json.loads((tmp_path / "out" / "NSynthI" / "results.json").read_text())["data"]
     assert len(rows.read_text().splitlines()) == sum(facts["items"].values())
+    found = read_results(tmp_path / "out" / "NSynthI")
+    assert found.made["date"].endswith("+00:00") and found.made["command"] and "soundfile" in found.versions
+    assert (found.encoder["device"], found.encoder["dtype"]) in (("cpu", "float32"), ("cuda", "float32"))
     assert list(facts["annotations"]) == [f"nsynth-{split}/examples.json" for split in ("train", "valid", "test")]
 
 
