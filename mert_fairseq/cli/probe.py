@@ -1,28 +1,28 @@
 """`mert probe`: what a frozen encoder understands of music, on 14 tasks.
 
-    mert probe GTZAN GS --model MODEL --data DIR     scores of tasks; `all` for every one
-    mert probe --list                                what each task needs
-    mert probe check GTZAN --data DIR                whether a dataset is complete, before hours are spent
-    mert probe table RUN...                          the 14-task table; `compare RUN OTHER` tests a difference
-    mert probe toy --model MODEL                     the gate that needs no download
+mert probe GTZAN GS --model MODEL --data DIR     scores of tasks; `all` for every one
+mert probe --list                                what each task needs
+mert probe check GTZAN --data DIR                whether a dataset is complete, before hours are spent
+mert probe table RUN...                          the 14-task table; `compare RUN OTHER` tests a difference
+mert probe toy --model MODEL                     the gate that needs no download
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import List
 
 from tqdm import tqdm
 
 from mert_fairseq.cli import probe_check, probe_table, probe_toy
 from mert_fairseq.cli.probe_data import add_data, given_options, tasks_named
+from mert_fairseq.cli.probe_settings import check_manifest, grid_of
 from mert_fairseq.cli.progress_bars import Bars
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.encoder import PRECISIONS
 from mert_fairseq.probe.encoders import open_encoder, short_name
 from mert_fairseq.probe.grid import RATES
 from mert_fairseq.probe.listing import listing
-from mert_fairseq.probe.probing import GridSettings
 from mert_fairseq.probe.registry import TASKS
 from mert_fairseq.probe.results import Results
 from mert_fairseq.probe.run import ProbeSettings, run_task
@@ -81,8 +81,9 @@ def run_tasks(args: argparse.Namespace) -> int:
             raise MertError(f"mert probe: no {name} given; mert probe TASK ... --model MODEL --data DIR, or --list")
     tasks, left_out = tasks_named(args.tasks), []
     options = given_options(args.option, tasks)
+    check_manifest(args.pretrained_on)
     encoder = open_encoder(args.model, args.device, args.precision)
-    grid = GridSettings(_layers(args.layers), tuple(args.rates), tuple(args.seeds))
+    grid = grid_of(args, encoder.num_layers, [task.kind for task in tasks])
     batch = args.batch if args.batch is not None else (1 if encoder.device.type == "cpu" else 8)
     out = args.out or Path("probes") / short_name(args.model)
     for task in tasks:
@@ -108,12 +109,3 @@ def summary(results: Results) -> str:
     layer = {None: "all", -1: ""}.get(chosen.get("layer", -1), chosen.get("layer", ""))
     head = f"; layer {layer}, rate {chosen['rate']:g}" if chosen else ""
     return f"{results.task}: {scores}{head}, {len(results.seeds)} seeds"
-
-
-def _layers(names: Optional[List[str]]) -> Optional[Tuple[Optional[int], ...]]:
-    if names is None:
-        return None
-    wrong = [name for name in names if name != "all" and not name.isdecimal()]
-    if wrong:
-        raise MertError(f"--layers {wrong[0]}: a number, or all")
-    return tuple(None if name == "all" else int(name) for name in names)

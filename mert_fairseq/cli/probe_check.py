@@ -16,7 +16,7 @@ def add_parser(kinds) -> None:
     parser = kinds.add_parser("check", help="whether a dataset is complete")
     parser.add_argument("tasks", metavar="TASK", nargs="+", help=f"one of {', '.join(TASKS)}, or all")
     add_data(parser)
-    parser.add_argument("--quick", action="store_true", help="read headers alone; damage behind them is not found (default: decode all)")
+    parser.add_argument("--quick", action="store_true", help="read headers and float samples alone, no other damage (default: decode all)")
     parser.set_defaults(run=run)
 
 

@@ -64,4 +64,5 @@ def decode(sound: ForwardFile, position: int = 0, stop: Optional[int] = None) ->
 
 def _cause(error: Exception) -> str:
     """libsndfile's own words, without the prefix that repeats the file's name."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+    words = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return "not recognised as audio" if words.startswith("File does not exist") else words  # said of broken MP3s, which do exist

@@ -58,15 +58,19 @@ def native_blocks(sound: ForwardFile, start: int = 0, stop: Optional[int] = None
             yield _mono(kept)
 
 
-def check_contents(sound: ForwardFile) -> None:
-    """Decode a file to its end. Raises AudioError for damage, samples that are NaN or infinite, and less than its header says."""
-    length, found = native_length(sound), 0
+def check_contents(sound: ForwardFile) -> bool:
+    """Decode a file to its end; False if all of it is digital silence.
+
+    Raises AudioError for damage, samples that are NaN or infinite, and less than its header says.
+    """
+    length, found, loud = native_length(sound), 0, False
     for block in native_blocks(sound):
         if not np.isfinite(block).all():
             raise AudioError(f"{sound.name}: a sample behind {found / sound.samplerate:.1f} s is NaN or infinite", "non_finite")
-        found += len(block)
+        found, loud = found + len(block), loud or bool(block.any())
     if found < length:
         raise AudioError(f"{sound.name}: cut short or damaged: {found} of {length} samples can be decoded", "truncated")
+    return loud
 
 
 def _mono(frames: np.ndarray) -> np.ndarray:

@@ -37,6 +37,11 @@ class Encoder:
         self.num_layers, self.dim = len(model.encoder.layers), model.cfg.encoder_embed_dim
         self.shortest = receptive_field(model.conv_layers)
 
+    @property
+    def precision(self) -> str:
+        """One of PRECISIONS."""
+        return next((name for name, own in PRECISIONS.items() if own == str(self._model.cfg.autocast)), "float32")
+
     @functools.cached_property
     def weights_hash(self) -> str:
         """sha256 of the encoder's weights, the same for a checkpoint and what was exported from it; of a lower precision another one."""

@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.probe.footnotes import notes_of
 from mert_fairseq.probe.published import TASKS
 from mert_fairseq.probe.results import read_run, read_scored, task_folders
 from mert_fairseq.probe.significance import Difference, Scored, difference, mean_difference, seed_interval
 from mert_fairseq.probe.table import markdown
+
+P = "p: two-sided paired bootstrap test over the test items that there is no difference"
+STUDENT = "intervals: Student's t over the runs, not over test items"
 
 
 def compare(one: Path, other: Path) -> str:
@@ -20,7 +24,7 @@ def compare(one: Path, other: Path) -> str:
         [name, f"{found.mean:+.1f}", f"{found.interval[0]:+.1f} to {found.interval[1]:+.1f}", f"{found.p:.3f}"]
         for name, found in _differences(one, other).items()
     ]
-    return markdown(["task", f"{Path(one).name} less {Path(other).name}", "95 % interval", "p"], lines) + "\n"
+    return markdown(["task", f"{Path(one).name} less {Path(other).name}", "95 % interval", "p"], lines) + _below(P, [one, other])
 
 
 def compare_with_several(one: Path, others: Sequence[Path]) -> str:
@@ -41,7 +45,15 @@ def compare_with_several(one: Path, others: Sequence[Path]) -> str:
         low, high = seed_interval(means)
         lines.append([name, *(f"{mean:+.1f}" for mean in means), f"{sum(means) / len(means):+.1f}", f"{low:+.1f} to {high:+.1f}"])
     header = ["task", *(f"{Path(one).name} less {Path(other).name}" for other in others), "mean", f"95 % interval over {len(others)} runs"]
-    return markdown(header, lines) + "\n"
+    return markdown(header, lines) + _below(STUDENT, [one, *others])
+
+
+def _below(test: str, runs: Sequence[Path]) -> str:
+    """What numbers mean, and where a run's scores were had in another way than by the protocol."""
+    found = {str(run): read_run(run) for run in runs}
+    compared = [task for task in found[str(runs[0])] if all(task in own for own in found.values())]
+    notes = [f"- {Path(run).name}, {note}" for run, own in found.items() for task in compared for note in notes_of(own[task])]
+    return "\n".join(["", "", f"Differences in points of 100 (SDR: dB); {test}.", *notes]) + "\n"
 
 
 def _differences(one: Path, other: Path) -> Dict[str, Difference]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from mert_fairseq.data.scan import usable_cpus
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.audio_check import Progress, lengths_of, span_fault
+from mert_fairseq.frames import receptive_field
+from mert_fairseq.probe.audio_check import Progress, lengths_of, short_fault, span_fault
 from mert_fairseq.probe.items import SPLITS, BeatTimes, Item, StemFiles, TaskData
 from mert_fairseq.probe.task import Task, Value
 
@@ -45,6 +46,7 @@ def check(
     threads: Optional[int] = None,
     progress: Optional[Progress] = None,
     decode: bool = True,
+    shortest: Optional[int] = None,
 ) -> CheckReport:
     """Reads a task's items and every audio file.
 
@@ -53,14 +55,15 @@ def check(
         any_counts: goes on with counts that differ from the published ones; a subset, say.
         threads: that read files; None: one per processor to decode them, four for headers, which mostly wait for the disk.
         progress: told how many files are done, of how many.
-        decode: files to their ends; else their headers alone, and the report says so.
+        decode: files to their ends; else headers and float samples alone, and the report says so.
+        shortest: samples at 24 kHz that an item has at least; None: what MERT makes one frame of.
     """
     try:
         found = task.load(data, options)
     except MertError as error:
         return CheckReport(problems=[f"{task.name}: {error}"])
     report = check_items(task, found, options, any_counts)
-    _check_audio(task, found, threads or (1 if decode else 4) * usable_cpus(), progress, report, decode)
+    _check_audio(task, found, threads or (1 if decode else 4) * usable_cpus(), progress, report, decode, shortest or receptive_field())
     return report
 
 
@@ -80,7 +83,8 @@ def _check_counts(task: Task, found: TaskData, expected: Dict[str, int], any_cou
         known = f"{published:,} published" if published is not None else "no published count"
         report.lines.append(f"{split}: {count:,} items, {known}")
         if not count:
-            report.problems.append(f"{task.name}: no item in {split}; the lists or the audio are incomplete, {_mend(task)}")
+            rule = f" ({' '.join(task.splits.split())})" * bool(task.splits)
+            report.problems.append(f"{task.name}: no item in {split}; the lists or the audio are incomplete{rule}, {_mend(task)}")
         elif published is not None and count != published:
             text = f"{task.name}: {split} has {count:,} items, {published:,} are published"
             if any_counts:
@@ -110,15 +114,20 @@ def _check_labels(task: Task, found: TaskData, report: CheckReport) -> None:
     if task.kind == "classes":
         there = {split: {int(item.label) for item in found.of(split)} for split in SPLITS}
         for split, classes in there.items():
-            absent = [name for number, name in enumerate(found.classes) if number not in classes]
+            known = task.untested if split == "test" else ()
+            absent = [name for number, name in enumerate(found.classes) if number not in classes and name not in known]
             if absent and classes and len(found.classes) < 100:
-                report.warnings.append(f"{split}: no item of {len(absent)} of {len(found.classes)} classes, e.g. {absent[0]}")
+                report.warnings.append(f"{split}: no item of {len(absent)} of {len(found.classes)} classes{_example(absent)}")
     if task.kind == "tags" and found.of("test"):
         share = np.mean([item.label for item in found.of("test")], axis=0)
         flat = [name for name, part in zip(found.classes, share) if part in (0, 1)]
         if flat:
             text = f"test: {len(flat)} of {len(found.classes)} tags are on all items or none and have no score, e.g. {flat[0]}"
             report.warnings.append(text)
+
+
+def _example(names: List[str]) -> str:
+    return f", e.g. {names[0]}" if len(names) > 1 else f": {names[0]}"
 
 
 def label_fault(kind: str, item: Item, num_classes: int) -> str:
@@ -140,16 +149,24 @@ def label_fault(kind: str, item: Item, num_classes: int) -> str:
     return ""
 
 
-def _check_audio(task: Task, found: TaskData, threads: int, progress: Optional[Progress], report: CheckReport, decode: bool) -> None:
+def _check_audio(
+    task: Task, found: TaskData, threads: int, progress: Optional[Progress], report: CheckReport, decode: bool, shortest: int
+) -> None:
     """Whether files can be read, are as long as this dataset's are, and hold their items."""
-    seconds, faults = lengths_of(found.items, threads, progress, decode)
+    seconds, faults, silent = lengths_of(found.items, threads, progress, decode)
     whole, unheard = len(seconds) + len(faults), list(seconds.values()).count(None)
-    how = "headers alone, damage behind them is not seen" if not decode else f"{unheard:,} .stem.mp4 not decoded" * bool(unheard)
+    how = (
+        "headers and float samples alone, other damage is not seen" if not decode else f"{unheard:,} .stem.mp4 not decoded" * bool(unheard)
+    )
     hours = sum(filter(None, seconds.values())) / 3600
     report.lines.append(f"audio: {len(seconds):,} of {whole:,} files can be read, {hours:.1f} h" + f" ({how})" * bool(how))
+    short = {item.path: fault for item in found.items if (fault := short_fault(item, seconds.get(item.path), shortest))}
+    faults += short.values()
     report.problems += [f"{fault}; {_mend(task)}" for fault in faults[:SHOWN]]
     if len(faults) > SHOWN:
-        report.problems.append(f"{task.name}: {len(faults) - SHOWN:,} more files cannot be read; {_mend(task)}")
+        report.problems.append(f"{task.name}: {len(faults) - SHOWN:,} more files cannot be read or are too short; {_mend(task)}")
+    if silent := [path for path in silent if path in {item.path for item in found.items}]:  # not stems, which may well be
+        report.warnings.append(f"{len(silent):,} files are silent from beginning to end, e.g. {silent[0]}")
     least, most = task.seconds
     strange = [(path, length) for path, length in seconds.items() if length is not None and not least <= length <= most]
     if strange:

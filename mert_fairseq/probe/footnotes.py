@@ -36,9 +36,12 @@ def notes_of(results: Results) -> List[str]:
 
 
 def heard_in_training(runs: Mapping[str, Mapping[str, Results]]) -> List[str]:
-    """A line for each run whose encoder was trained: of which tasks test items were looked for in its training data, and found."""
+    """A line for each run: of which tasks test items were looked for in its encoder's training data, and found; or that there is none."""
     lines = []
     for name, run in runs.items():
+        own = [results for task, results in run.items() if task in TASKS]
+        if own and not any(is_trained(results.encoder.get("name", "")) for results in own):
+            lines.append(f"- {name}, test items in the training data of its encoder: none, it was not trained")
         trained = [results for task, results in run.items() if task in TASKS and is_trained(results.encoder.get("name", ""))]
         looked = [f"{own.task} {len(own.overlap['items'])} of {own.overlap['test_items']}" for own in trained if own.overlap]
         left = [own.task for own in trained if not own.overlap]
@@ -77,9 +80,10 @@ def _grid(results: Results) -> List[str]:
     every = list(dict.fromkeys(layer_name(point.layer) for point in make_grid(num_layers)))
     found = []
     if set(settings["layers"]) != set(every):
-        found.append(f"--layers {' '.join(settings['layers'])} for {len(every)}")
+        found.append(f"--layers {' '.join(settings['layers'])}: {len(settings['layers'])} of {len(every)} layers")
     if set(settings["rates"]) != set(RATES):
-        found.append(f"--rates {' '.join(f'{rate:g}' for rate in settings['rates'])} for {len(RATES)}")
+        rates = settings["rates"]
+        found.append(f"--rates {' '.join(f'{rate:g}' for rate in rates)}: {len(set(rates) & set(RATES))} of the {len(RATES)} rates")
     return [", ".join(found)] if found else []
 
 

@@ -24,6 +24,7 @@ def _paragraph(task: Task) -> List[str]:
     lines += _field("get it", task.dataset.where)
     lines += _field("layout", f"below DIR/{task.dataset.name}, or DIR itself:\n{task.dataset.layout}")
     lines += _field("items", counts_text(task))
+    lines += _field("splits", task.splits)
     lines += _field("metric", ", ".join(task.metrics) + ("; their mean is the task's score" if len(task.metrics) > 1 else ""))
     lines += _field("hears", hearing_text(task.hearing))
     lines += _field("choices", "\n".join(task.choices))

@@ -12,7 +12,8 @@ from mert_fairseq.probe.grid import RATES, GridPoint, Layers, PointScore, Progre
 from mert_fairseq.probe.head_training import train_head
 from mert_fairseq.probe.items import SPLITS, TaskData
 from mert_fairseq.probe.kept_work import KeptWork
-from mert_fairseq.probe.results import Results, SeedScore, scores_of, versions, write_results
+from mert_fairseq.probe.provenance import versions
+from mert_fairseq.probe.results import Results, SeedScore, scores_of, write_results
 from mert_fairseq.probe.significance import Scored
 from mert_fairseq.probe.task import Task
 
@@ -43,6 +44,7 @@ def probe_task(
     progress: Optional[Progress] = None,
     audio_hash: str = "",
     any_counts: bool = False,
+    root: Optional[Path] = None,
 ) -> Results:
     """Trains, chooses, tests, and writes FOLDER/results.json; a rerun goes on where the last one ended.
 
@@ -53,11 +55,12 @@ def probe_task(
         progress: told how many heads of the grid are trained.
         audio_hash: of what was heard; kept work of other audio is refused.
         any_counts: whether other counts than the published ones were allowed, for the results.
+        root: the data folder, for the names of annotations in the results.
     """
     if not grid.seeds or len(set(grid.seeds)) != len(grid.seeds):
         raise MertError(f"seeds {', '.join(map(str, grid.seeds)) or 'none'}: one or more different ones wanted")
     points = make_grid(layers.num_layers, grid.layers, grid.rates)
-    facts = data_facts(data)
+    facts = data_facts(data, root)
     settings = {"hearing": asdict(task.hearing), "head": asdict(task.head), "options": dict(options or {})}
     inputs = {"encoder": encoder["weights_hash"], "data": facts["hash"], "audio": audio_hash}
     work = KeptWork(Path(folder) / "work", {"task": task.name, "monitor": task.monitor, **inputs, **settings})
@@ -92,12 +95,19 @@ def data_hash(data: TaskData) -> str:
     return digest.hexdigest()
 
 
-def data_facts(data: TaskData) -> Dict[str, Any]:
-    """For the results: hash of the items, items per split, what was dropped, sha256 of each file that labels were read from."""
+def data_facts(data: TaskData, root: Optional[Path] = None) -> Dict[str, Any]:
+    """For the results: hash of the items, items per split, what was dropped, sha256 of each file that labels were read from.
+
+    Args:
+        root: the data folder, below which files are named; several may have one name in different folders.
+    """
     annotations = {}
     for path in data.annotations:
         with open(path, "rb") as file:
-            annotations[Path(path).name] = hashlib.file_digest(file, "sha256").hexdigest()
+            inside = root is not None and Path(path).is_relative_to(root)
+            annotations[Path(path).relative_to(root).as_posix() if inside else Path(path).name] = hashlib.file_digest(
+                file, "sha256"
+            ).hexdigest()
     counts = {split: len(data.of(split)) for split in SPLITS}
     return {"hash": data_hash(data), "items": counts, "dropped": list(data.dropped), "annotations": annotations}
 

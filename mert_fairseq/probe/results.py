@@ -1,16 +1,14 @@
 """Scores of one task and one encoder on disk.
 
-    RUN/GTZAN/results.json       {"format": "mert probe results", "version": 1, "task": "GTZAN", "scores": {"accuracy": {"mean": ...}}, ...}
-    RUN/GTZAN/predictions.npz    items, reference, estimates of all test items and seeds, from which every score can be had again,
-                                 and recordings, where several items are parts of one
+RUN/GTZAN/results.json       {"format": "mert probe results", "version": 1, "task": "GTZAN", "scores": {"accuracy": {"mean": ...}}, ...}
+RUN/GTZAN/predictions.npz    items, reference, estimates of all test items and seeds, from which every score can be had again,
+                             and recordings, where several items are parts of one
 """
 
 import hashlib
 import io
 import json
-import platform
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -22,11 +20,11 @@ from mert_fairseq.json_hash import KEY, is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
 from mert_fairseq.probe.kept_work import GOES_ON, json_bytes
 from mert_fairseq.probe.metrics import in_points, score
+from mert_fairseq.probe.provenance import made_now
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores
 
 FORMAT, VERSION = "mert probe results", 1
 FILE, PREDICTIONS = "results.json", "predictions.npz"
-PACKAGES = ("mert-fairseq", "torch", "numpy", "scipy", "scikit-learn", "mir_eval")
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ class Results:
 
     Attributes:
         task, metrics, classes, monitor: of the task.
-        encoder: name, weights_hash, num_layers, dim.
-        data: hash of items and labels, items per split, what was dropped, hash of each annotation file.
+        encoder: name, weights_hash, num_layers, dim, device, dtype.
+        data: hash of items and labels, items per split, what was dropped, hash of each annotation file by its path in the data folder.
         settings: all that was chosen by people: hearing, head, grid, options, any_counts.
         versions: of Python and packages.
         grid: validation of each grid point; empty where there is no grid.
@@ -66,6 +64,7 @@ class Results:
         scores: by metric.
         predictions_sha256: of the file beside it.
         overlap: of the test items with what the encoder was trained on, see `overlap.OverlapReport.outcome`; None: not looked for.
+        made: when (UTC) and by which command, no part of what was found; None in results of before this was kept.
     """
 
     task: str
@@ -82,22 +81,12 @@ class Results:
     scores: Dict[str, MetricScore]
     predictions_sha256: str
     overlap: Optional[Dict[str, Any]] = None
+    made: Optional[Dict[str, str]] = field(default=None, compare=False)
 
     @property
     def task_score(self) -> float:
         """Mean of the task's metrics, in points."""
         return float(np.mean([in_points(name, self.scores[name].mean) for name in self.metrics]))
-
-
-def versions() -> Dict[str, str]:
-    """Of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def scores_of(scored: Scored) -> Tuple[List[Dict[str, float]], Dict[str, MetricScore]]:
@@ -118,7 +107,7 @@ def write_results(folder: Path, results: Results, scored: Scored) -> Results:
     np.savez_compressed(buffer, items=np.array(scored.items), reference=scored.reference, estimates=scored.estimates, **recordings)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PREDICTIONS, buffer.getvalue(), GOES_ON)
-    return rewrite_results(folder, replace(results, predictions_sha256=hashlib.sha256(buffer.getvalue()).hexdigest()))
+    return rewrite_results(folder, replace(results, made=made_now(), predictions_sha256=hashlib.sha256(buffer.getvalue()).hexdigest()))
 
 
 def rewrite_results(folder: Path, results: Results) -> Results:

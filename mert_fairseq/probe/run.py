@@ -19,7 +19,8 @@ from mert_fairseq.probe.grid import layers_heard, make_grid
 from mert_fairseq.probe.items import TaskData
 from mert_fairseq.probe.overlap import OverlapReport, find_overlap
 from mert_fairseq.probe.probing import GridSettings, asked, data_facts, data_hash, probe_task
-from mert_fairseq.probe.results import FILE, Results, SeedScore, read_results, rewrite_results, scores_of, versions, write_results
+from mert_fairseq.probe.provenance import versions
+from mert_fairseq.probe.results import FILE, Results, SeedScore, read_results, rewrite_results, scores_of, write_results
 from mert_fairseq.probe.separation.run import separate_and_score
 from mert_fairseq.probe.separation.settings import STEMS, SeparationSettings
 from mert_fairseq.probe.significance import Scored
@@ -64,8 +65,9 @@ def run_task(task: Task, encoder: ProbedEncoder, settings: ProbeSettings, say: S
         make_grid(encoder.num_layers, settings.grid.layers, settings.grid.rates)  # refuses layers that are not there, before any work
     found = finished(task, data, encoder, settings)
     if found is None:
-        show = functools.partial(progress, "files checked")  # of the headers alone: files are decoded as they are heard
-        report = check(task, settings.data, settings.options, settings.any_counts, progress=show, decode=False)
+        show = functools.partial(progress, "files checked")  # of headers and floats alone: other files are decoded as they are heard
+        quick = {"progress": show, "decode": False, "shortest": encoder.shortest}
+        report = check(task, settings.data, settings.options, settings.any_counts, **quick)
         for line in (*report.lines, *(f"warning: {warning}" for warning in report.warnings)):
             say(f"{task.name}: {line}")
         report.raise_if_bad()
@@ -93,12 +95,14 @@ def _train_heads(task: Task, data: TaskData, encoder: ProbedEncoder, settings: P
     return probe_task(
         task, data, layers, about(encoder), settings.out / task.name, settings.grid, task.settings(settings.options),
         lambda *at: progress("heads trained", *at), audio, settings.any_counts,
+        task.dataset.folder(settings.data),
     )  # fmt: skip
 
 
 def about(encoder: ProbedEncoder) -> Dict[str, Any]:
     """What results say of an encoder."""
-    return {"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim}
+    facts = {"name": encoder.name, "weights_hash": encoder.weights_hash, "num_layers": encoder.num_layers, "dim": encoder.dim}
+    return {**facts, "device": str(encoder.device), "dtype": getattr(encoder, "precision", "float32")}
 
 
 def finished(task: Task, data: TaskData, encoder: ProbedEncoder, settings: ProbeSettings) -> Optional[Results]:
@@ -166,7 +170,7 @@ def _separate(task: Task, data: TaskData, encoder: ProbedEncoder, settings: Prob
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=STEMS,
         encoder=about(encoder),
-        data=data_facts(data), versions=versions(),
+        data=data_facts(data, task.dataset.folder(settings.data)), versions=versions(),
         settings={"separation": head.decisive(), "options": task.settings(settings.options), "any_counts": settings.any_counts},
         grid=[], chosen=None, seeds=[SeedScore(head.seed, None, "", 0, per_seed[0])], scores=together, predictions_sha256="",
     )  # fmt: skip

@@ -40,6 +40,8 @@ def probe_table(folders: Sequence[Path], published: Sequence[PublishedRow] = ROW
         own = [_own_row(name, run, others, len(others), notes) for name, run in runs.items() if set(run) & set(others)]
         parts.append(markdown(header, own))
     parts += [_intervals(runs, notes), "\n".join([*notes.lines, *heard_in_training(runs)])]
+    if any("partial mean" in part for part in parts):
+        parts.append("A partial mean can be compared with means over the same tasks alone, not with one over others.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -117,6 +117,8 @@ class Task:
         head: how heads are trained.
         choices: points where paper and code disagree, and what is done here, one sentence each.
         options: those of them where the other reading can be asked for.
+        splits: how train, valid and test are told apart, and which columns say so; "" where the layout's files do.
+        untested: classes that no test item has, in the complete data as published.
         seconds: shortest and longest recording that is plausible; beyond it the check warns.
     """
 
@@ -132,6 +134,8 @@ class Task:
     head: HeadSettings = HeadSettings()
     choices: Tuple[str, ...] = field(default_factory=tuple)
     options: Tuple[Option, ...] = ()
+    splits: str = ""
+    untested: Tuple[str, ...] = ()
     seconds: Tuple[float, float] = (0.1, 3600.0)
 
     def settings(self, given: Optional[Mapping[str, Value]] = None) -> Dict[str, Value]:

@@ -225,8 +225,9 @@ def test_what_is_no_audio_is_refused(tmp_path, text, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(text)
     for read in (audio_info, read_audio):
-        with pytest.raises(MertError, match="cannot be opened as audio"):
+        with pytest.raises(MertError, match="cannot be opened as audio") as caught:
             read(path)
+        assert "does not exist" not in str(caught.value)  # it does
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):

@@ -296,7 +296,7 @@ def test_probe_check_decodes_what_it_checks(recordings, faults, tmp_path):
     text = bytearray(recordings["mp3"].text)
     text[second_half_header(recordings["mp3"].text)] = 0
     item = Item("a", write(tmp_path / "a.mp3", text), "train", 0)
-    seconds, wrong = lengths_of([item], 1)
+    seconds, wrong, _ = lengths_of([item], 1)
     faults.record("audio: lost frame, probe check", "refused" if not seconds and len(wrong) == 1 else "silent", str(wrong))
     assert lengths_of([item], 1, decode=False)[1] == []
 

@@ -79,6 +79,14 @@ def test_an_empty_split(tmp_path):
     assert "no item in valid" in problem and "magenta" in problem
 
 
+def test_an_empty_split_says_how_splits_are_told_apart(tmp_path):
+    data = build("EMO", tmp_path)
+    (path,) = data.rglob("songs_info.csv")
+    path.write_text(path.read_text().replace("evaluation", "development"))
+    (problem,) = problems("EMO", data)
+    assert "no item in test" in problem and '"evaluation" in the column "Mediaeval 2013 set" of songs_info.csv' in problem
+
+
 def test_a_track_in_two_splits(tmp_path):
     data = build("GTZAN", tmp_path)
     with open(data / "test_filtered.txt", "a") as handle:
@@ -97,7 +105,16 @@ def test_a_label_outside_the_set(tmp_path):
 def test_strange_lengths_and_absent_classes_are_warnings(tmp_path):
     report = check(TASKS["NSynthI"], build("NSynthI", tmp_path), any_counts=True)
     assert any("3.9 to 4.1 s" in warning and "2.0 s" in warning for warning in report.warnings)
-    assert any(warning.startswith("test: no item of 9 of 11 classes") for warning in report.warnings)
+    assert any(warning.startswith("test: no item of 8 of 11 classes, e.g. bass") for warning in report.warnings)
+
+
+@pytest.mark.parametrize("absent, said", [("synth_lead", []), ("organ", ["test: no item of 1 of 11 classes: organ"])])
+def test_a_class_that_no_published_test_item_has_is_not_missed(tmp_path, absent, said):
+    task = TASKS["NSynthI"]
+    classes = task.load(build("NSynthI", tmp_path)).classes
+    there = {"train": classes, "valid": classes, "test": [name for name in classes if name not in (absent, "synth_lead")]}
+    items = [Item(f"{split}{name}", tmp_path / f"{split}{name}", split, classes.index(name)) for split in there for name in there[split]]
+    assert check_items(task, TaskData(items, classes), any_counts=True).warnings[3:] == said
 
 
 def test_tags_without_a_score_are_a_warning(tmp_path):

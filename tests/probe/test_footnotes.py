@@ -68,7 +68,7 @@ def test_counts_that_were_right_all_the_same_are_not(tmp_path):
 
 def test_part_of_the_grid_is_said(tmp_path):
     few = probed(tmp_path, "GTZAN", layers=["7"], rates=[1e-3, 5e-5])
-    assert notes_of(few) == ["GTZAN: --layers 7 for 14, --rates 0.001 5e-05 for 6"]
+    assert notes_of(few) == ["GTZAN: --layers 7: 1 of 14 layers, --rates 0.001 5e-05: 2 of the 6 rates"]
     assert notes_of(probed(tmp_path, "MUSDB18", separation={"layer": 7})) == ["MUSDB18: --layers 7 for the sum of all"]
     assert notes_of(probed(tmp_path, "MUSDB18", separation={"layer": None})) == []
 
@@ -86,7 +86,8 @@ def test_what_was_heard_in_training_is_marked_and_what_was_not_looked_for_is_sai
 @pytest.mark.parametrize("name", ["logmel", "random:mert_base:7"])
 def test_an_encoder_without_training_has_heard_nothing(tmp_path, name):
     write_task(tmp_path / "mine", "GTZAN", 0.5, settings=settings_of("GTZAN"), name=name)
-    assert "training data" not in probe_table([tmp_path / "mine"], published=())
+    said = "- mine, test items in the training data of its encoder: none, it was not trained"
+    assert lines_of(probe_table([tmp_path / "mine"], published=()), "- mine") == [said]
 
 
 def test_tasks_that_are_not_of_the_14_have_no_notes(tmp_path):

@@ -56,6 +56,8 @@ def test_list_tells_of_every_task(capsys):
     listed = capsys.readouterr().out
     for name, task in TASKS.items():
         assert f"{name}: {task.title}" in listed
+    for rule in ("Mediaeval 2013 set", "MANUAL KEY", "_s.txt say", "_t.txt say"):
+        assert rule in listed
     assert listed.count("licence") >= 14 and listed.count("layout") >= 14
 
 
@@ -97,8 +99,12 @@ def test_two_tasks_of_one_dataset_share_what_was_heard(tmp_path):
     for name in ("NSynthI", "NSynthP"):
         assert main(["probe", name, *command, *QUICK]) == 0
     (rows,) = (tmp_path / "cache").rglob("index.tsv")
-    items = json.loads((tmp_path / "out" / "NSynthI" / "results.json").read_text())["data"]["items"]
-    assert len(rows.read_text().splitlines()) == sum(items.values())
+    facts = json.loads((tmp_path / "out" / "NSynthI" / "results.json").read_text())["data"]
+    assert len(rows.read_text().splitlines()) == sum(facts["items"].values())
+    found = read_results(tmp_path / "out" / "NSynthI")
+    assert found.made["date"].endswith("+00:00") and found.made["command"] and "soundfile" in found.versions
+    assert (found.encoder["device"], found.encoder["dtype"]) in (("cpu", "float32"), ("cuda", "float32"))
+    assert list(facts["annotations"]) == [f"nsynth-{split}/examples.json" for split in ("train", "valid", "test")]
 
 
 def test_scores_of_something_else_are_not_given_for_this(tmp_path, capsys):
@@ -114,13 +120,6 @@ def test_scores_of_something_else_are_not_given_for_this(tmp_path, capsys):
         assert f"holds scores of other {what}" in capsys.readouterr().err
     assert main([*command, "--model", "logmel", "--data", "/nowhere", *QUICK]) == 1
     assert "/nowhere: no such folder" in capsys.readouterr().err
-
-
-def test_layers_that_are_not_there_are_refused_before_anything_is_heard(tmp_path, capsys):
-    data = str(build("GTZAN", tmp_path))
-    command = ["probe", "GTZAN", "--model", "logmel", "--data", data, "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
-    assert main([*command, "--any-counts", "--layers", "9"]) == 1
-    assert "0 to 0" in capsys.readouterr().err and not (tmp_path / "cache").exists()
 
 
 def test_overlap_with_the_training_data_is_said(tmp_path, capsys):

@@ -17,6 +17,8 @@ def test_two_runs_are_compared_item_by_item(tmp_path):
     assert lines_of(table, "| GTZAN |")[0].startswith("| GTZAN | +40.0 | +25.0 to")
     assert lines_of(table, "| GTZANBT |") == ["| GTZANBT | +0.0 | +0.0 to +0.0 | 1.000 |"]
     assert lines_of(table, "| mean of 2 |")[0].startswith("| mean of 2 | +20.0 |")
+    (said,) = lines_of(table, "Differences in points of 100")
+    assert "p: two-sided paired bootstrap test over the test items" in said and not lines_of(table, "- ")
     write_task(tmp_path / "other", "MTT", 0.5)
     with pytest.raises(MertError, match="have no task in common; they have GTZAN, GTZANBT, and MTT"):
         compare(tmp_path / "good", tmp_path / "other")
@@ -33,6 +35,16 @@ def test_a_run_against_several_has_the_interval_over_them(tmp_path):
     assert lines_of(table, "| GTZAN |") == [f"| GTZAN | +25.0 | +20.0 | +15.0 | +20.0 | {low:+.1f} to {high:+.1f} |"]
     assert (round(low, 1), round(high, 1)) == (7.6, 32.4)  # 20 -+ 4.3027 * 5 / sqrt(3)
     assert table.startswith("| task | ours less random0 | ours less random1 | ours less random2 | mean | 95 % interval over 3 runs |")
+
+
+def test_a_run_that_was_had_in_another_way_says_so(tmp_path):
+    part = {"options": {}, "layers": ["0"], "rates": [5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2]}
+    write_task(tmp_path / "whole", "GTZAN", 0.9, settings={"options": {}})
+    write_task(tmp_path / "part", "GS", 0.5, settings=part)  # not compared
+    write_task(tmp_path / "part", "GTZAN", 0.5, settings=part)
+    for table in (compare(tmp_path / "whole", tmp_path / "part"), compare_with_several(tmp_path / "whole", [tmp_path / "part"] * 2)):
+        (note,) = lines_of(table, "- ")
+        assert note.startswith("- part, GTZAN: --layers 0")
 
 
 def test_several_have_the_same_tasks(tmp_path):

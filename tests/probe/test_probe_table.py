@@ -46,6 +46,7 @@ def test_a_partial_mean_says_so(tmp_path):
     write_task(tmp_path / "mine", "GTZAN", 0.75)
     write_task(tmp_path / "mine", "MUSDB18", 0.5)
     (row,) = lines_of(probe_table([tmp_path / "mine"]), "| **mine**")
+    assert probe_table([tmp_path / "mine"]).count("A partial mean can be compared with means over the same tasks alone") == 1
     assert row.endswith("- (partial mean of 2: 40.0) |") and row.count(" - |") == 12
     assert lines_of(probe_table([tmp_path / "mine"]), "| MULE [MP]")[0].endswith("- (partial mean of 12: 67.1) |")
 
@@ -113,5 +114,3 @@ def test_the_commands_print_them(tmp_path, capsys):
     assert printed("compare", good, bad) == compare(good, bad)
     write_task(tmp_path / "worse", "GTZAN", 0.25)
     assert printed("compare", good, bad, tmp_path / "worse") == compare_with_several(good, [bad, tmp_path / "worse"])
-
-

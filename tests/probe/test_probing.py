@@ -104,10 +104,13 @@ def test_seeds_are_different_ones(tmp_path, seeds):
 
 
 def test_files_that_labels_were_read_from_are_known_by_their_hash(tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_text("abc")
-    facts = data_facts(replace(make_data("classes"), annotations=[path], dropped=["song: unreadable"]))
-    assert facts["annotations"] == {"labels.csv": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+    (tmp_path / "data" / "valid").mkdir(parents=True)
+    paths = [tmp_path / "data" / "labels.csv", tmp_path / "data" / "valid" / "labels.csv", tmp_path / "elsewhere.csv"]
+    for path in paths:
+        path.write_text("abc")
+    facts = data_facts(replace(make_data("classes"), annotations=paths, dropped=["song: unreadable"]), tmp_path / "data")
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert facts["annotations"] == dict.fromkeys(["labels.csv", "valid/labels.csv", "elsewhere.csv"], digest)
     assert facts["dropped"] == ["song: unreadable"] and facts["items"] == {"train": 60, "valid": 60, "test": 60}
 
 

@@ -9,6 +9,15 @@ from mert_fairseq.probe.task import HeadSettings, Hearing, Option, Task
 GTZAN_HEAD = HeadSettings(epochs=100, patience=20, plateau=6)
 EMO_HEARINGS = {"30s": Hearing(window_s=5, first_s=30), "45s": Hearing(window_s=5), "slices": Hearing(window_s=15, least_s=12)}
 
+KEY_SPLITS = (
+    "test is the key set; train and valid are songs of the MTG set of one key (MANUAL KEY) with C = 2 in annotations.txt:\n"
+    "by SHA1 of ARTIST in beatport_metadata.txt 100 of 116 are train, 16 valid"
+)
+EMOTION_SPLITS = (
+    'test: "evaluation" in the column "Mediaeval 2013 set" of songs_info.csv; "development" is train and valid:\n'
+    "by SHA1 of the column Artist 8 of 10 are train, 2 valid"
+)
+
 ROWS: Tuple[Task, ...] = (
     Task(
         name="GS",
@@ -27,6 +36,7 @@ ROWS: Tuple[Task, ...] = (
             "The estimate a fifth above the reference counts 0.5, the one below nothing, as in mir_eval; MIREX's own tool counts both.",
         ),
         options=(Option("decision", ("best", "mean"), "a song from its windows: the best way on validation (v1), the mean (v2)", "score"),),
+        splits=KEY_SPLITS,
         seconds=(60, 600),
     ),
     Task(
@@ -96,6 +106,7 @@ ROWS: Tuple[Task, ...] = (
                 EMO_HEARINGS,
             ),
         ),
+        splits=EMOTION_SPLITS,
         seconds=(44, 46.5),
     ),
 )

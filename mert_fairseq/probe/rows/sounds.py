@@ -3,6 +3,7 @@
 from typing import Tuple
 
 from mert_fairseq.probe.datasets import nsynth, vocalset
+from mert_fairseq.probe.datasets.vocalset import TEST_SINGERS
 from mert_fairseq.probe.task import HeadSettings, Hearing, Option, Task
 
 NOTE_COUNTS = {"train": 289205, "valid": 12678, "test": 4096}
@@ -17,6 +18,14 @@ VOCALSET_CHOICES = (
     "Chunks are heard as loud as they are; MARBLE standardises each.",
     "No source tells the number of chunks, so counts are not checked.",
 )
+SINGER_SPLITS = (
+    "by the recording's place in its technique: one fifth is test, of the others two fifths are valid, drawn with a fixed seed;\n"
+    "or as MARBLE's {train,valid,test}_s.txt say, where they are"
+)
+TECHNIQUE_SPLITS = (
+    f"test is what {', '.join(TEST_SINGERS)} sing; of the others' places in a technique two fifths are valid, of a fixed seed;\n"
+    "or as MARBLE's {train,valid,test}_t.txt say, where they are"
+)
 
 ROWS: Tuple[Task, ...] = (
     Task(
@@ -30,6 +39,7 @@ ROWS: Tuple[Task, ...] = (
         monitor="accuracy",
         head=NOTE_HEAD,
         choices=("All 11 families are outputs, though no test note is a synth_lead.",),
+        untested=("synth_lead",),
         seconds=(3.9, 4.1),
     ),
     Task(
@@ -58,6 +68,7 @@ ROWS: Tuple[Task, ...] = (
         head=HeadSettings(epochs=100, patience=20, plateau=5),
         choices=VOCALSET_CHOICES,
         options=VOCALSET_OPTIONS,
+        splits=SINGER_SPLITS,
         seconds=(0.5, 120),
     ),
     Task(
@@ -79,6 +90,7 @@ ROWS: Tuple[Task, ...] = (
             *VOCALSET_OPTIONS,
             Option("validation", ("recording", "singer"), "valid is told apart by recording (MARBLE's code) or singer (paper)", "data"),
         ),
+        splits=TECHNIQUE_SPLITS,
         seconds=(0.5, 120),
     ),
 )
