@@ -92,5 +92,5 @@ def _comparable(path: Path) -> bytes:
 
 def _without_seconds(value):
     if isinstance(value, dict):
-        return {key: _without_seconds(found) for key, found in value.items() if key not in ("seconds", KEY)}
+        return {key: _without_seconds(found) for key, found in value.items() if key not in ("seconds", "made", KEY)}
     return [_without_seconds(found) for found in value] if isinstance(value, list) else value
