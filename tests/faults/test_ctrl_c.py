@@ -52,13 +52,6 @@ def reached(run_dir, update):
     return log.is_file() and f'"num_updates": "{update}"' in log.read_text(encoding="utf-8")
 
 
-def alike(found, wanted):
-    """Numbers of one and of two processes, which add up in another order: the last digit that is logged may differ."""
-    if isinstance(wanted, dict):
-        return found.keys() == wanted.keys() and all(alike(found[key], wanted[key]) for key in wanted)
-    return found == pytest.approx(wanted, rel=1e-3, abs=1e-3)
-
-
 @pytest.mark.parametrize("processes", [ONE, TWO], ids=["one process", "two processes"])
 def test_the_first_saves_and_the_same_command_goes_on(faults, interpreter, training_corpus, undisturbed, tmp_path, processes):
     for number in range(faults.times(1, 5) if processes is ONE else faults.times(1, 2)):
