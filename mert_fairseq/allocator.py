@@ -3,6 +3,8 @@
 glibc gives large blocks back to the kernel as soon as they are freed; a training step frees and asks for the same ones again and
 spends a good part of its time in page faults. Told to keep them, a step of `mert_tiny` on two cores took 84 to 119 ms, before 118
 to 123 ms. MERT_KEEP_FREED_MEMORY=0 in the environment leaves the allocator alone.
+
+What is freed for good lies in pieces between what is held, and grows slowly; it is given back now and then.
 """
 
 import ctypes
@@ -20,12 +22,23 @@ KEEP = {
 
 def keep_freed_memory() -> bool:
     """Tells glibc to keep freed blocks; what the environment sets stands. False where there is no glibc, or where it is not wanted."""
-    if not sys.platform.startswith("linux") or os.environ.get(SWITCH) == "0":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _function("mallopt")
     if mallopt is None:
         return False
     for variable, (option, value) in KEEP.items():
         if variable not in os.environ:
             mallopt(option, value)
     return True
+
+
+def give_back_freed_memory() -> bool:
+    """Gives the kernel all that is free at this moment; the next step faults its pages in again. False as above."""
+    malloc_trim = _function("malloc_trim")
+    return malloc_trim is not None and bool(malloc_trim(0))
+
+
+def _function(name: str):
+    """Of glibc; None where there is none, or where the allocator is to be left alone."""
+    if not sys.platform.startswith("linux") or os.environ.get(SWITCH) == "0":
+        return None
+    return getattr(ctypes.CDLL(None), name, None)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mert_fairseq.models.mert.matrix_product import LEAST_MULTIPLICATIONS, Linear, product
+from mert_fairseq.models.mert.matrix_product import LEAST_BY_COLUMNS, LEAST_MULTIPLICATIONS, Linear, product, product_by_columns
 
 LARGE, SMALL = (700, 512, 256), (7, 5, 3)
 
@@ -26,6 +26,16 @@ def test_product(rows, inner, columns, with_bias, turned):
     bias = torch.randn(columns) if with_bias else None
     wanted = left.double() @ right.double() + (bias.double() if with_bias else 0)
     close(product(left, right, bias), wanted.float())
+
+
+@pytest.mark.parametrize("rows,left_columns,right_columns", [(750, 1100, 1400), SMALL])
+def test_product_by_columns(rows, left_columns, right_columns):
+    torch.manual_seed(0)
+    assert (rows * left_columns * right_columns >= LEAST_BY_COLUMNS) is (rows == 750)
+    left, right = torch.randn(rows, left_columns), torch.randn(rows, right_columns)
+    close(product_by_columns(left, right), (left.double().t() @ right.double()).float())
+    for dtype in (torch.float64, torch.bfloat16):
+        assert product_by_columns(left.to(dtype), right.to(dtype)).equal(left.to(dtype).t() @ right.to(dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

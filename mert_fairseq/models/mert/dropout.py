@@ -14,9 +14,19 @@ from torch import Tensor, nn
 LEVELS = 1 << 15
 
 
-def draw_kept(shape: Sequence[int], p: float) -> Tensor:
-    """uint8 of the given shape on the CPU: 1 with probability 1 - p, else 0; of torch's seed."""
-    return (_draw(shape, p) < 0).view(torch.uint8)
+def draw_kept(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
+    """What `keep` takes for values of `dtype` on the CPU: each is kept with probability 1 - p; of torch's seed.
+
+    Returns:
+        uint8 of the given shape, 1 or 0; int16 for types as wide, all bits set or none.
+    """
+    drawn = _draw(shape, p)
+    return drawn.bitwise_right_shift_(15) if dtype.itemsize == 2 else (drawn < 0).view(torch.uint8)
+
+
+def keep(x: Tensor, kept: Tensor) -> Tensor:
+    """x where `kept` says so, else 0; by bits that is several times as fast as by a product of two types."""
+    return (x.view(torch.int16) & kept).view(x.dtype) if kept.dtype == torch.int16 else x.mul(kept)
 
 
 def draw_dropped(p: float, out: Tensor) -> Tensor:
@@ -49,13 +59,13 @@ class _Drop(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, p: float) -> Tensor:
         """Draws."""
-        kept = draw_kept(x.shape, p)
+        kept = draw_kept(x.shape, p, x.dtype)
         ctx.save_for_backward(kept)
         ctx.p = p
-        return x.mul(kept).mul_(1 / (1 - p))
+        return keep(x, kept).mul_(1 / (1 - p))
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         """The same elements."""
         (kept,) = ctx.saved_tensors
-        return grad.mul(kept).mul_(1 / (1 - ctx.p)), None
+        return keep(grad, kept).mul_(1 / (1 - ctx.p)), None

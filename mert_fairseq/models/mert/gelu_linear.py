@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mert_fairseq.models.mert.matrix_product import Linear, product
+from mert_fairseq.models.mert.matrix_product import Linear, product, product_by_columns
 
 
 class GeluLinear(Linear):
@@ -34,4 +34,4 @@ class _GeluLinear(torch.autograd.Function):
         """Computes the GELU again where it was not kept."""
         x, weight, active = ctx.saved_tensors
         active = F.gelu(x) if active is None else active
-        return torch.ops.aten.gelu_backward(product(grad, weight), x), grad.t() @ active, grad.sum(0)
+        return torch.ops.aten.gelu_backward(product(grad, weight), x), product_by_columns(grad, active), grad.sum(0)
