@@ -1,5 +1,6 @@
 """Reading fairseq checkpoints safely, and refusing to resume from one that is not this run's."""
 
+import functools
 import logging
 import os
 import pickle
@@ -105,6 +106,19 @@ def in_own_layout(state: Dict[str, Any]) -> Dict[str, Any]:
     state["task_state"] = {**(state.get("task_state") or {}), "codebook_sizes": codebook_sizes(state)}
     state["model"] = {name: tensor for name, tensor in state["model"].items() if not is_fixed_transform(name)}
     return state
+
+
+def take_published(load):
+    """Wraps fairseq's reading of a checkpoint for training, `load_model_ensemble_and_task` and others."""
+
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(*args, **kwargs):
+        """fairseq's; a MERT of the published layout comes as one of this package's."""
+        state = load(*args, **kwargs)
+        model = (state.get("cfg") or {}).get("model")
+        return in_own_layout(state) if model is not None and model.get("_name") == "mert" else state
+
+    return load_checkpoint_to_cpu
 
 
 def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> Dict[str, Any]:

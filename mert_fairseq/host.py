@@ -28,11 +28,10 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf, open_dict
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from mert_fairseq.allocator import keep_freed_memory
+from mert_fairseq.allocator import give_back_freed_memory, keep_freed_memory
 from mert_fairseq.checkpoint_files import copy_whole, save_whole
-from mert_fairseq.checkpoints import check_resumable, in_own_layout
+from mert_fairseq.checkpoints import check_resumable, take_published
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.launch.run_folder import take_before_writing
@@ -48,50 +47,9 @@ from mert_fairseq.resume import (
     mark_saved,
 )
 from mert_fairseq.tasks.nonfinite import guarded
+from mert_fairseq.wrong_keys import name_wrong_keys
 
 logger = logging.getLogger(__name__)
-
-
-def _name_wrong_keys(merge):
-    """Wraps fairseq's merge of a config group with its data class."""
-
-    @functools.wraps(merge)
-    def merge_with_parent(dc, cfg, remove_missing=False):
-        """fairseq's merge; a key or value that the data class does not take becomes a MertError of one line."""
-        try:
-            return merge(dc, cfg, remove_missing)
-        except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            key = str(error.full_key or error.key or _wrong_key(dc, cfg))
-            reason += f" ({key})" if key not in reason else ""
-            if isinstance(error, ConfigKeyError):
-                reason += f"; allowed: {', '.join(sorted(key for key in dc.__dataclass_fields__ if key != '_name'))}"
-            raise MertError(f"configuration of {cfg.get('_name')!r}: {reason}") from None  # Hydra would print the cause too
-
-    return merge_with_parent
-
-
-def _wrong_key(dc, cfg) -> str:
-    """The first key whose value does not fit, where the error does not name it; a mapping for a list, say."""
-    for key in cfg:
-        try:
-            OmegaConf.merge(OmegaConf.structured(type(dc)), {key: cfg[key]})
-        except OmegaConfBaseException:
-            return str(key)
-    return ""
-
-
-def _take_published(load):
-    """Wraps fairseq's reading of a checkpoint for training, `load_model_ensemble_and_task` and others."""
-
-    @functools.wraps(load)
-    def load_checkpoint_to_cpu(*args, **kwargs):
-        """fairseq's; a MERT of the published layout comes as one of this package's."""
-        state = load(*args, **kwargs)
-        model = (state.get("cfg") or {}).get("model")
-        return in_own_layout(state) if model is not None and model.get("_name") == "mert" else state
-
-    return load_checkpoint_to_cpu
 
 
 def _resume(load):
@@ -136,9 +94,12 @@ def _mark(save):
 
     @functools.wraps(save)
     def save_checkpoint(self, filename, extra_state):
+        """fairseq's; the run folder notes the update, and a CPU gives back what saving took."""
         path = save(self, filename, extra_state)
         if self.is_data_parallel_master and os.path.basename(filename).startswith("checkpoint"):  # not crash.pt
             mark_saved(os.path.dirname(filename), self.get_num_updates())
+        if not self.cuda:  # training on a CPU alone keeps freed memory
+            give_back_freed_memory()
         return path
 
     return save_checkpoint
@@ -215,10 +176,10 @@ def _fill_absent_gradients(model) -> None:
 if not torch.cuda.is_available():
     keep_freed_memory()
 torch.serialization.add_safe_globals([Dictionary, argparse.Namespace])
-dataclass_utils.merge_with_parent = _name_wrong_keys(dataclass_utils.merge_with_parent)
+dataclass_utils.merge_with_parent = name_wrong_keys(dataclass_utils.merge_with_parent)
 PathManager.copy = staticmethod(copy_whole(PathManager.copy))
 checkpoint_utils.torch_persistent_save = save_whole(checkpoint_utils.torch_persistent_save)
-checkpoint_utils.load_checkpoint_to_cpu = _take_published(checkpoint_utils.load_checkpoint_to_cpu)
+checkpoint_utils.load_checkpoint_to_cpu = take_published(checkpoint_utils.load_checkpoint_to_cpu)
 checkpoint_utils.load_checkpoint = _own_first(checkpoint_utils.load_checkpoint)
 Trainer.load_checkpoint = _resume(Trainer.load_checkpoint)
 Trainer.save_checkpoint = _mark(Trainer.save_checkpoint)

@@ -33,8 +33,18 @@ def test_it_can_be_switched_off(told, monkeypatch):
     assert not allocator.keep_freed_memory() and not told
 
 
+def test_what_is_free_is_given_back(monkeypatch):
+    trimmed = []
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=lambda pad: trimmed.append(pad) or 1))
+    monkeypatch.setattr(allocator.sys, "platform", "linux")
+    monkeypatch.delenv(allocator.SWITCH, raising=False)
+    assert allocator.give_back_freed_memory() and trimmed == [0]
+    monkeypatch.setenv(allocator.SWITCH, "0")
+    assert not allocator.give_back_freed_memory() and trimmed == [0]
+
+
 def test_without_glibc_nothing_happens(told, monkeypatch):
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: SimpleNamespace())
     assert not allocator.keep_freed_memory()
     monkeypatch.setattr(allocator.sys, "platform", "darwin")
-    assert not allocator.keep_freed_memory()
+    assert not allocator.keep_freed_memory() and not allocator.give_back_freed_memory()

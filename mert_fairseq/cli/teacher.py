@@ -12,7 +12,8 @@ from mert_fairseq.cli.codebook_table import print_codebooks
 from mert_fairseq.data.manifest_tracks import manifest_tracks
 from mert_fairseq.errors import MertError
 from mert_fairseq.setting_ranges import SEED
-from mert_fairseq.teachers.rvqvae_fit import FitReport, FitSettings, fit_rvqvae
+from mert_fairseq.teachers.fit_report import FitReport
+from mert_fairseq.teachers.rvqvae_fit import FitSettings, fit_rvqvae
 from mert_fairseq.teachers.teacher_folder import check_free
 
 

@@ -24,24 +24,29 @@ class _ReadToTheEnd:
         self._left -= 1
         if self._left == 0:
             next(self._batches, None)
+            self._batches = iter(())  # the loader's shared memory, pipes and semaphores go now, whoever still holds this
         return batch
+
+
+class _EndingEpochs(EpochBatchIterator):
+    """fairseq's, whose loaders are read to their end."""
+
+    watch: Callable[[Iterator[Any]], Iterator[Any]]
+
+    def _get_iterator_for_epoch(self, *args: Any, **options: Any) -> CountingIterator:
+        batches = super()._get_iterator_for_epoch(*args, **options)
+        if batches is not None:
+            batches._itr = self.watch(_ReadToTheEnd(batches._itr, len(batches) - batches.n))
+        return batches
 
 
 def end_with_the_epoch(
     epochs: EpochBatchIterator, watch: Callable[[Iterator[Any]], Iterator[Any]] = lambda batches: batches
 ) -> EpochBatchIterator:
-    """The same iterator over epochs, each of whose loaders is read to its end; `watch` wraps each epoch's batches.
+    """Makes it one over epochs each of whose loaders is read to its end, in place; `watch` wraps each epoch's batches.
 
     Not with a read-ahead thread (dataset.data_buffer_size above 0), which stops at the last batch as well.
     """
+    epochs.__class__, epochs.watch = _EndingEpochs, watch
     epochs.persistent_workers = epochs.reuse_dataloader = False  # a new loader for each epoch
-    make = epochs._get_iterator_for_epoch
-
-    def make_ending(*args: Any, **options: Any) -> CountingIterator:
-        batches = make(*args, **options)
-        if batches is not None:
-            batches._itr = watch(_ReadToTheEnd(batches._itr, len(batches) - batches.n))
-        return batches
-
-    epochs._get_iterator_for_epoch = make_ending
     return epochs

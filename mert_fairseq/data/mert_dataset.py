@@ -5,7 +5,6 @@ Everything drawn follows from (seed, epoch, item): the same whatever the number 
 """
 
 import logging
-from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -15,33 +14,13 @@ from torch import Tensor
 
 from mert_fairseq.class_ids import NUM_SPECIALS, PAD
 from mert_fairseq.data.audio import AudioError, read_audio
+from mert_fairseq.data.crop_settings import CropSettings
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import HOP, floor_to_grid, num_conv_frames
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class CropSettings:
-    """How crops are cut.
-
-    Attributes:
-        max_samples: longest crop, samples (95M: 120,000; 330M: 122,880).
-        min_samples: shorter files are left out (published: 72,000).
-        per_file: crops of each file per epoch; 0: as many as fit, so that an epoch hears about the whole corpus once.
-        random: draw the crops' places; False: evenly from the beginning.
-        pad: pad shorter clips to the longest of the batch; False (published): cut all to the shortest.
-        most: crops of an epoch, the first of its order; 0: all.
-    """
-
-    max_samples: int
-    min_samples: int
-    per_file: int = 1
-    random: bool = True
-    pad: bool = False
-    most: int = 0
 
 
 class MERTDataset(FairseqDataset):

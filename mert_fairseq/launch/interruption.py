@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any, Callable, Dict, Optional
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 CTRL_C = signal.SIGINT
 INTERRUPTED = 85  # exit code: stopped by a signal, checkpoint saved, the same command goes on
 ENDED_BY_CTRL_C = 128 + CTRL_C
+GONE_S = 1.0  # within which a process is gone whose connections have closed
 
 
 class Interruption:
@@ -27,6 +29,7 @@ class Interruption:
         self.received: Optional[int] = None
         self._before: Dict[int, Any] = {}
         self._starter: Optional[int] = None
+        self._parent: Optional[int] = None
         self._tell: Optional[Callable[[], None]] = None
 
     def listen(self, starter: Optional[int] = None) -> None:
@@ -43,7 +46,7 @@ class Interruption:
         if signal.getsignal(CTRL_C) != signal.SIG_IGN:  # a command in the background of a script
             self._before[CTRL_C] = signal.signal(CTRL_C, self._on_ctrl_c)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, CTRL_C))
-        os.register_at_fork(after_in_child=self._shield_child)
+        os.register_at_fork(before=self._note_parent, after_in_child=self._shield_child)
 
     def save_on_ctrl_c(self, tell: Callable[[], None] = lambda: None) -> None:
         """From now on there is something to lose: the first Ctrl-C is noted, and `tell` called. Before, it ends the process."""
@@ -88,12 +91,17 @@ class Interruption:
         logger.warning("interrupted; the same command goes on from the last checkpoint, where there is one")
         os._exit(ENDED_BY_CTRL_C)
 
+    def _note_parent(self) -> None:
+        """Before a fork: by the time the child asks, it may be gone."""
+        self._parent = os.getpid()
+
     def _shield_child(self) -> None:
         """In a child: Ctrl-C and the scheduler's signals are left to the parent; the parent's own SIGTERM still ends it."""
         if not self._before:
             return
-        parent = os.getppid()
+        parent = self._parent
         signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, CTRL_C))
+        sys.excepthook = _UnlessOrphaned(parent, sys.excepthook)
 
         def await_parent() -> None:
             while signal.sigwaitinfo(SIGNALS).si_pid != parent:
@@ -101,6 +109,24 @@ class Interruption:
             os._exit(0)
 
         threading.Thread(target=await_parent, daemon=True).start()
+
+
+class _UnlessOrphaned:
+    """Exception hook of a child whose threads send to its parent: that a killed parent hung up is nothing to show anybody."""
+
+    def __init__(self, parent: Optional[int], show: Callable[..., Any]) -> None:
+        self._parent, self._show = parent, show
+
+    def __call__(self, kind: type, error: BaseException, trace: Any) -> None:
+        if not (isinstance(error, (ConnectionError, EOFError)) and self._is_orphan()):
+            self._show(kind, error, trace)
+
+    def _is_orphan(self) -> bool:
+        """Connections of a killed process close a moment before it is gone."""
+        deadline = time.monotonic() + GONE_S
+        while os.getppid() == self._parent and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return os.getppid() != self._parent
 
 
 #: Of this process.

@@ -11,7 +11,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from mert_fairseq.data.part_files import remove_abandoned, written_whole
+from mert_fairseq.data.part_files import remove_abandoned
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.extraction import FeatureSettings, extract_all
@@ -20,7 +20,7 @@ from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
 from mert_fairseq.probe.encoders import ProbedEncoder
 from mert_fairseq.probe.features import cache_folder, item_segment, keys_hash, window_key
 from mert_fairseq.probe.items import Item
-from mert_fairseq.probe.stored_frames import StoredFrames, encode, num_rows
+from mert_fairseq.probe.stored_frames import StoredFrames, are_stored, num_rows, store_frames
 from mert_fairseq.probe.task import Hearing
 
 
@@ -40,7 +40,7 @@ class Recording:
     @property
     def missing(self) -> List[int]:
         """Hidden states that are not kept yet."""
-        return [layer for layer, path in self.files.items() if not path.exists()]
+        return [layer for layer, path in self.files.items() if not are_stored(path)]
 
 
 def recordings_of(
@@ -133,10 +133,7 @@ def _keep(recording: Recording, features: np.ndarray, only: Optional[int]) -> No
     for layer in recording.missing:
         path = recording.files[layer]
         try:
-            rows = encode(features if only is not None else features[layer])
-            path.parent.mkdir(exist_ok=True)
-            with written_whole(path) as part, open(part, "wb") as file:
-                np.save(file, rows, allow_pickle=False)
+            store_frames(path, features if only is not None else features[layer])
         except OSError as error:
             raise MertError(f"{path}: cannot be written ({error.strerror}); make room, what was heard is kept") from None
         except MertError as error:

@@ -1,20 +1,24 @@
 """Frames of one recording in 8 bits a value, half the space of float16: a file or an array per hidden state.
 
-    {layer}.npy    uint8 [R, D], in blocks of 256 rows, the last one shorter: two rows of float32 as eight of bytes, which are offset and
-                   step of each dimension, and 248 frames (3.3 s)
+    {layer}.npy      uint8 [R, D], in blocks of 256 rows, the last one shorter: two rows of float32 as eight of bytes, which are offset and
+                     step of each dimension, and 248 frames (3.3 s)
+    {layer}.crc32    of the array's bytes, eight hexadecimal digits; written first
 
 A value is its dimension's offset plus a whole number of steps, of which the dimension's range in the block has 255: what is lost is a
 thousandth of the range on average, under a hundredth of the deviation of features that are spread normally. A frame that is far from all
 others makes the steps of its own block alone coarse.
 """
 
+import zlib
 from pathlib import Path
 from typing import Mapping, Sequence, Union
 
 import numpy as np
 
 from mert_fairseq.data.array_files import map_array
+from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
+from mert_fairseq.probe.kept_work import unreadable
 
 HEADER, BLOCK = 8, 248  # rows
 STEPS = 255
@@ -51,6 +55,21 @@ def decode(rows: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return low[own] + step[own] * rows[blocks * (HEADER + BLOCK) + HEADER + inside]
 
 
+def store_frames(path: Path, frames: np.ndarray) -> None:
+    """Float [T, D] of a hidden state, as a file; raises OSError where it cannot be written, MertError for frames that are not finite."""
+    rows = encode(frames)
+    path.parent.mkdir(exist_ok=True)
+    with written_whole(_sum_path(path)) as part:
+        part.write_text(_checksum(rows))
+    with written_whole(path) as part, open(part, "wb") as file:
+        np.save(file, rows, allow_pickle=False)
+
+
+def are_stored(path: Path) -> bool:
+    """Whether the file is there with its checksum, which older ones have not."""
+    return path.exists() and _sum_path(path).exists()
+
+
 class StoredFrames:
     """Hidden states of a recording, decoded as they are asked for.
 
@@ -65,7 +84,7 @@ class StoredFrames:
     """
 
     def __init__(self, num_layers: int, layers: Mapping[int, Rows]):
-        self.num_layers, self._layers = num_layers, dict(layers)
+        self.num_layers, self._layers, self._checked = num_layers, dict(layers), set()
         rows, self.dim = _open(next(iter(self._layers.values()))).shape
         self.num_frames = rows - HEADER * -(-rows // (HEADER + BLOCK))
 
@@ -76,7 +95,7 @@ class StoredFrames:
 
     def layer(self, number: int, frames: np.ndarray) -> np.ndarray:
         """[t, D] of one hidden state."""
-        return decode(_open(self._layers[number]), frames)
+        return decode(self._rows(number), frames)
 
     def layers(self, numbers: Sequence[int], frames: np.ndarray) -> np.ndarray:
         """[t, n, D] of several."""
@@ -84,7 +103,16 @@ class StoredFrames:
 
     def loaded(self, number: int) -> "StoredFrames":
         """One hidden state, in memory."""
-        return StoredFrames(self.num_layers, {number: np.array(_open(self._layers[number]))})
+        return StoredFrames(self.num_layers, {number: np.array(self._rows(number))})
+
+    def _rows(self, number: int) -> np.ndarray:
+        """Of one hidden state; a file's checksum is looked at once."""
+        rows = self._layers[number]
+        opened = _open(rows)
+        if isinstance(rows, Path) and number not in self._checked:
+            _check(rows, opened)
+            self._checked.add(number)
+        return opened
 
 
 def _open(rows: Rows) -> np.ndarray:
@@ -93,4 +121,21 @@ def _open(rows: Rows) -> np.ndarray:
     try:
         return map_array(rows)
     except (OSError, ValueError, EOFError) as error:
-        raise MertError(f"{rows}: cannot be read ({error}); remove it, and the same command makes it again") from None
+        raise unreadable(rows, error) from None
+
+
+def _check(path: Path, rows: np.ndarray) -> None:
+    try:
+        said = _sum_path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+    if said != _checksum(rows):
+        raise unreadable(path, "not as it was written")
+
+
+def _checksum(rows: np.ndarray) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(rows)):08x}"
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_suffix(".crc32")

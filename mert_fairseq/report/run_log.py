@@ -135,7 +135,7 @@ def read_run_config(run_dir: Path) -> DictConfig:
         config = OmegaConf.load(hydra_dir / "config.yaml")
         cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
         config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
-        config.task.data = str(cwd / config.task.data)
+        config.task.data, config.task.labels = str(cwd / config.task.data), list(config.task.labels)
     except UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MertError(f"{hydra_dir}: not the configuration of a training run ({reason}); give the run folder as it was written") from None

@@ -1,9 +1,8 @@
 """The task: wires manifest, target store, data set and model. No arithmetic of its own."""
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 import torch
 from fairseq import utils
@@ -12,20 +11,19 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import register_task
-from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig, HubertPretrainingTask
-from omegaconf import II
+from fairseq.tasks.hubert_pretraining import HubertPretrainingTask
 
 from mert_fairseq.class_ids import NUM_SPECIALS
+from mert_fairseq.data.crop_settings import CropSettings
 from mert_fairseq.data.loader_processes import end_with_the_epoch
 from mert_fairseq.data.manifest import read_manifest
-from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
+from mert_fairseq.data.mert_dataset import MERTDataset
 from mert_fairseq.data.shard import read_info
 from mert_fairseq.data.target_store import TargetStore, shards_of, store_folder
 from mert_fairseq.errors import MertError
-from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE, receptive_field
 from mert_fairseq.launch.interruption import interruption
 from mert_fairseq.models.mert.config import conv_layers_of
-from mert_fairseq.setting_ranges import COUNT, SEED, Range, check_ranges
+from mert_fairseq.tasks.config import MERTPretrainingConfig, check_settings
 from mert_fairseq.tasks.nonfinite import NonFiniteUpdates
 from mert_fairseq.tasks.throughput import StepClock, Throughput
 from mert_fairseq.tasks.training_watch import TrainingWatch
@@ -33,47 +31,7 @@ from mert_fairseq.tasks.versions import versions_line
 
 logger = logging.getLogger(__name__)
 
-RANGES = {
-    "crops_per_file": Range(0, 10**6),
-    **dict.fromkeys(("max_bad_files", "max_valid_crops", "alarms_from", "max_sample_size", "min_sample_size"), COUNT),
-    "seed": SEED,
-}
 SEED_STEP = 1_000_003  # between the seeds of an update's batches; beyond the number of updates
-
-
-@dataclass
-class MERTPretrainingConfig(HubertPretrainingConfig):
-    """HuBERT's task settings with MERT's values, and what MERT adds."""
-
-    labels: List[str] = field(
-        default_factory=lambda: ["encodec"],
-        metadata={"help": "names of the code stores LABEL_DIR/{split}.{name}; their codebooks are laid side by side"},
-    )
-    cqt_labels: Optional[str] = field(
-        default=None, metadata={"help": "name of the CQT store; null: the CQT is computed from each crop as training runs (published)"}
-    )
-    label_rate: float = field(default=float(FRAME_RATE), metadata={"help": "frames of the targets per second"})
-    sample_rate: int = field(default=SAMPLE_RATE, metadata={"help": "Hz; files at other rates are resampled on read"})
-    max_sample_size: Optional[int] = field(default=120_000, metadata={"help": "longest crop, samples (5 s; 330M: 122,880)"})
-    min_sample_size: Optional[int] = field(default=72_000, metadata={"help": "shorter files are left out, samples (3 s)"})
-    crops_per_file: int = field(
-        default=1, metadata={"help": "crops of each file per epoch; 0: as many as fit, an epoch hears about the whole corpus once"}
-    )
-    max_valid_crops: int = field(
-        default=0, metadata={"help": "crops of a validation, a fixed sample of the held-out audio; 0: all (leave dataset.max_valid_steps "
-                             "unset: a validation that is broken off leaves its loader processes behind)"}
-    )
-    max_bad_files: int = field(default=0, metadata={"help": "damaged files tolerated (counted and listed) before training stops"})
-    alarms_from: int = field(
-        default=500, metadata={"help": "update from which a validation's codes may raise an alarm: healthy runs begin with a code or two"}
-    )
-    accept_new_order: bool = field(
-        default=False, metadata={"help": "resume although another number of processes changes the global batch and the order of samples"}
-    )
-    seed: int = field(default=II("common.seed"), metadata={"help": "seed of crops and batches"})
-    conv_feature_layers: Any = field(
-        default=II("model.conv_feature_layers"), metadata={"help": "the model's convolution stack, for the number of frames"}
-    )
 
 
 @register_task("mert_pretraining", dataclass=MERTPretrainingConfig)
@@ -84,7 +42,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
 
     def __init__(self, cfg: MERTPretrainingConfig):
         super().__init__(cfg)
-        _check_settings(cfg)
+        check_settings(cfg)
         # Kept in every checkpoint, so that a model can be built without the labels' folder.
         self.state.add_factory("codebook_sizes", self._read_codebook_sizes)
         self.clock, self.throughput = StepClock(), None
@@ -201,28 +159,3 @@ class MERTPretrainingTask(HubertPretrainingTask):
         bad = self.datasets["train"].bad_files if "train" in self.datasets else []
         if bad:
             logger.warning(f"{len(bad)} damaged files left out so far: {', '.join(bad)}")
-
-
-def _check_settings(cfg: MERTPretrainingConfig) -> None:
-    """Numbers that cannot work, refused before anything is read."""
-    if cfg.sample_rate != SAMPLE_RATE or cfg.label_rate != FRAME_RATE:
-        raise MertError(
-            f"task.sample_rate={cfg.sample_rate}, task.label_rate={cfg.label_rate}: only {SAMPLE_RATE} Hz and {FRAME_RATE} Hz are "
-            "supported; files at other rates are resampled on read or by `mert manifest --convert DIR`"
-        )
-    if cfg.normalize:
-        raise MertError("task.normalize=true: MERT's audio is not normalised; set task.normalize=false")
-    if cfg.fine_tuning:
-        raise MertError("task.fine_tuning=true: this task pre-trains; set task.fine_tuning=false")
-    for name in [*cfg.labels, *([] if cfg.cqt_labels is None else [cfg.cqt_labels])]:
-        if not name or "/" in name:
-            raise MertError(f"task.labels={list(cfg.labels)}, task.cqt_labels={cfg.cqt_labels!r}: names of stores needed, without /")
-    if not cfg.labels:
-        raise MertError("task.labels is empty: name at least one code store, e.g. task.labels=[encodec]")
-    least, most = cfg.min_sample_size, cfg.max_sample_size
-    if least is None or most is None or not receptive_field() <= least <= most:
-        raise MertError(f"need {receptive_field()} <= task.min_sample_size ({least}) <= task.max_sample_size ({most})")
-    for name in ("crops_per_file", "max_bad_files", "max_valid_crops", "alarms_from"):
-        if getattr(cfg, name) < 0:
-            raise MertError(f"task.{name}={getattr(cfg, name)} must be >= 0")
-    check_ranges("task", cfg, RANGES)

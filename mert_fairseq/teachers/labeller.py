@@ -9,7 +9,8 @@ import torch
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers.cluster_teacher import KMEANS, MELRVQ, load_cluster_teacher
-from mert_fairseq.teachers.cqt import CQTConfig, FastCQT, cqt_track
+from mert_fairseq.teachers.cqt import FastCQT, cqt_track
+from mert_fairseq.teachers.cqt_kernels import CQTConfig
 from mert_fairseq.teachers.rvqvae import load_teacher
 from mert_fairseq.teachers.windowed_encoding import WindowedEncoder
 

@@ -8,17 +8,17 @@ fine-tuning through the quantiser that is kept only where held-out figures say s
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from dataclasses import dataclass, field
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import HOP, SAMPLE_RATE
 from mert_fairseq.teachers.clip_sampler import ClipSampler, Track
-from mert_fairseq.teachers.code_statistics import code_statistics
+from mert_fairseq.teachers.fit_report import FitReport, measure
+from mert_fairseq.teachers.reconstruction_loss import ReconstructionLoss
 from mert_fairseq.teachers.residual_kmeans import fit_codebooks, principal_part, silent
 from mert_fairseq.teachers.rvqvae import RVQVAE, RVQVAESettings
 
@@ -45,52 +45,6 @@ class FitSettings:
     kmeans_iterations: int = 10
     heldout_frames: int = 12_000
     seed: int = 1
-
-
-@dataclass
-class FitReport:
-    """Held-out figures; lists have one number per codebook."""
-
-    log_mel_l1: float = math.nan  # of the sound decoded from all codes; natural logarithm, 80 mel bands
-    constant_log_mel_l1: float = math.nan  # the same for the mean spectrum at all times
-    perplexity: List[float] = field(default_factory=list)  # exp(entropy) of the codes, at most V
-    top_share: List[float] = field(default_factory=list)  # share of the most frequent code
-    repeat_rate: List[float] = field(default_factory=list)  # share of frames with the code of the frame before
-    residual_energy: List[float] = field(default_factory=list)  # left after each codebook, over the variance of the latents
-    updates: int = 0
-    seconds: float = 0.0
-    finetune_kept: bool = False
-    finetune: Dict[str, Any] = field(default_factory=dict)  # the figures that decided; empty: not tried
-
-    def to_dict(self) -> Dict[str, Any]:
-        return asdict(self)
-
-
-class LogMel(nn.Module):
-    """Log of the mel magnitude spectrum: wave [B, S] -> [B, num_mels, S // hop + 1]."""
-
-    def __init__(self, window: int, hop: int, num_mels: int) -> None:
-        super().__init__()
-        self.n_fft, self.hop = window, hop
-        self.register_buffer("window", torch.hann_window(window))
-        self.register_buffer("bank", melscale_fbanks(window // 2 + 1, 0.0, SAMPLE_RATE / 2, num_mels, SAMPLE_RATE).T)
-
-    def forward(self, wave: Tensor) -> Tensor:
-        spectrum = torch.stft(wave, self.n_fft, self.hop, window=self.window, normalized=True, return_complex=True)
-        return (self.bank @ spectrum.abs()).clamp(min=1e-4).log()
-
-
-class ReconstructionLoss(nn.Module):
-    """Waveform L1 plus the L1 between log-mel spectra at three resolutions."""
-
-    def __init__(self, waveform_weight: float, gain: float) -> None:
-        super().__init__()
-        self.waveform_weight, self.gain = waveform_weight, gain
-        self.mels = nn.ModuleList(LogMel(window, window // 4, bands) for window, bands in ((512, 40), (1024, 64), (2048, 80)))
-
-    def forward(self, estimate: Tensor, wave: Tensor) -> Tensor:
-        loss = self.waveform_weight * (estimate - wave).abs().mean() * self.gain
-        return loss + sum((mel(estimate) - mel(wave)).abs().mean() for mel in self.mels)
 
 
 def reinitialise(model: nn.Module, generator: torch.Generator) -> None:
@@ -142,24 +96,6 @@ def sample_latents(model: RVQVAE, clips: ClipSampler, num_frames: int, window_s:
     for _ in range(-(-num_frames // (batch * (window - context)))):
         parts.append(model.latents(clips.batch(batch, window * HOP))[:, :, context:].transpose(1, 2).flatten(0, 1))
     return torch.cat(parts)[:num_frames]
-
-
-@torch.no_grad()
-def measure(model: RVQVAE, clips: Sequence[Tensor]) -> FitReport:
-    """Held-out figures on clips [B, S] (each batch small enough for memory)."""
-    log_mel = LogMel(1024, HOP, 80)
-    codes, spectra, error, residual, energy = [], [], 0.0, 0.0, 0.0
-    for wave in clips:
-        latents = model.latents(wave)
-        codes.append(model.quantise(latents))
-        spectra.append(log_mel(wave))
-        error += float((log_mel(model.decode(codes[-1])) - spectra[-1]).abs().mean()) / len(clips)
-        partial = torch.stack([model.codebooks[k][codes[-1][:, k]] for k in range(model.num_codebooks)]).cumsum(0)
-        residual += (latents.transpose(1, 2) - partial).pow(2).sum((1, 2, 3))
-        energy += float((latents - latents.mean((0, 2), keepdim=True)).pow(2).sum())
-    spectrum = torch.cat(spectra)
-    constant = float((spectrum - spectrum.mean((0, 2), keepdim=True)).abs().mean())
-    return FitReport(error, constant, *code_statistics(torch.cat(codes), model.codebook_size), (residual / energy).tolist())
 
 
 def _quantised_loss(model: RVQVAE, loss: ReconstructionLoss, commitment_weight: float) -> Callable[[Tensor], Tensor]:

@@ -1,64 +1,17 @@
-"""Crops and batches: what belongs together stays together, and follows from seed, epoch and item alone."""
+"""Crops and batches: what belongs together stays together, and which items there are."""
 
 import logging
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from made_crops import CROP, LENGTHS, places, row_and_start
 
-from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
+from mert_fairseq.data.crop_settings import CropSettings
+from mert_fairseq.data.mert_dataset import MERTDataset
 from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import CONV_LAYERS
-
-CROP = 8000  # samples: 25 hops, 24 frames of the convolution stack
-LENGTHS = (20_000, 9000, 31_234, 8000, 12_345)
-
-
-@pytest.fixture
-def build(corpus):
-    """build(lengths, ...) -> a data set over recordings, codes and (unless with_cqt=False) CQT of these lengths."""
-
-    def build(lengths=LENGTHS, with_cqt=True, num_shards=1, codes=None, seed=1, max_bad_files=0, **crop):
-        manifest = corpus.manifest(lengths, audio=True)
-        codes = TargetStore(corpus.store(manifest, codes, num_shards=num_shards), manifest, "codes", 75.0)
-        cqt = TargetStore(corpus.store(manifest, kind="cqt", num_shards=num_shards), manifest, "cqt", 75.0) if with_cqt else None
-        settings = CropSettings(**{"max_samples": CROP, "min_samples": 1000, **crop})
-        return MERTDataset(manifest, [codes], cqt, settings, CONV_LAYERS, seed, max_bad_files)
-
-    return build
-
-
-def row_and_start(wave):
-    """What the first sample of a made-up wave says of its place."""
-    return divmod(round(float(wave[0]) * 2**24), 2**20)
-
-
-def places(dataset):
-    return [dataset.place_of(index) for index in range(len(dataset))]
-
-
-def batches(dataset, workers=0, size=3):
-    """All batches in the order of the epoch, through torch's loader as fairseq uses it."""
-    order = dataset.ordered_indices().tolist()
-    groups = [order[first : first + size] for first in range(0, len(order), size)]
-    return list(DataLoader(dataset, batch_sampler=groups, collate_fn=dataset.collater, num_workers=workers))
-
-
-def flat(batch):
-    """A batch's tensors by name."""
-    tensors = {name: torch.as_tensor(value) for name, value in batch["net_input"].items() if value is not None}
-    return {**tensors, "id": batch["id"], **{f"target {k}": target for k, target in enumerate(batch["target_list"])}}
-
-
-def assert_same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs):
-        one, other = flat(one), flat(other)
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-
 
 # A crop's arrays belong together.
 
@@ -113,63 +66,6 @@ def test_codebooks_of_several_stores_lie_side_by_side(corpus):
     item = dataset[1]
     assert item["codes"].shape == (24, 4) and item["codes"][0].tolist() == [item["codes"][0, 0].item(), 1, 6, 6]
     assert item["cqt"] is None
-
-
-# Everything drawn follows from seed, epoch and item.
-
-
-def test_crops_follow_from_seed_epoch_and_item(build):
-    dataset = build(per_file=3)
-    first = places(dataset)
-    dataset.set_epoch(2)
-    second = places(dataset)
-    dataset.set_epoch(1)
-    assert places(dataset) == first  # whatever was asked for in between
-    assert places(build(per_file=3)) == first  # as after a resume
-    long = [index for index in range(len(dataset)) if dataset.row_of(index)[0] == 2]  # 73 places to choose from
-    assert [first[index] for index in long] != [second[index] for index in long]
-    assert len({first[index] for index in long}) > 1
-    assert places(build(per_file=3, seed=2)) != first
-
-
-def test_crops_are_drawn_evenly(build):
-    dataset = build((CROP + 9 * 320,))
-    counts = np.zeros(10)
-    for epoch in range(2000):
-        dataset.set_epoch(epoch)
-        counts[dataset.place_of(0)[1] // 320] += 1
-    assert counts.min() > 140 and counts.max() < 260  # 200 expected, standard deviation 13
-
-
-def test_order_follows_from_seed_and_epoch_longest_first(build):
-    dataset = build((9000,) * 20 + (5000, 4000, 3000))
-    first = dataset.ordered_indices().tolist()
-    assert sorted(first) == list(range(23)) and first[20:] == [20, 21, 22]
-    assert first == dataset.ordered_indices().tolist()
-    dataset.set_epoch(2)
-    assert sorted(dataset.ordered_indices().tolist()) == sorted(first) and dataset.ordered_indices().tolist() != first
-    dataset.set_epoch(1)
-    assert dataset.ordered_indices().tolist() == first
-    assert build((9000,) * 20 + (5000, 4000, 3000), seed=2).ordered_indices().tolist() != first
-
-
-def test_a_sample_is_the_first_crops_of_the_order(build):
-    everything, sample = build((9000,) * 20 + (5000,)), build((9000,) * 20 + (5000,), most=7)
-    assert sample.ordered_indices().tolist() == everything.ordered_indices().tolist()[:7]
-    assert build((9000,) * 3, most=7).ordered_indices().size == 3
-
-
-@pytest.mark.parametrize("with_cqt", [True, False])
-def test_batches_are_the_same_with_any_number_of_workers(build, with_cqt):
-    dataset = build(per_file=0, with_cqt=with_cqt)
-    alone = {}
-    for epoch in (1, 2):
-        dataset.set_epoch(epoch)
-        alone[epoch] = batches(dataset)
-        for workers in (1, 2):
-            assert_same(batches(dataset, workers), alone[epoch])
-    assert [batch["id"].tolist() for batch in alone[1]] != [batch["id"].tolist() for batch in alone[2]]
-    assert dataset.can_reuse_epoch_itr_across_epochs is False  # or fairseq would not ask for the second epoch's
 
 
 # Which items there are.
@@ -297,70 +193,3 @@ def test_padding_equal_crops_makes_no_mask(build):
 
 def test_a_batch_of_nothing_is_empty(build):
     assert build().collater([None, None]) == {}
-
-
-# Damaged files.
-
-
-def damage(corpus, *rows):
-    for row in rows:
-        (corpus.audio / f"train{row}.wav").write_bytes(b"no audio")
-
-
-@pytest.mark.parametrize("how", ["garbage", "missing", "cut short"])
-def test_a_damaged_file_stops_with_its_name(build, corpus, how):
-    dataset = build()
-    path = corpus.audio / "train2.wav"
-    if how == "garbage":
-        path.write_bytes(b"no audio")
-    if how == "missing":
-        path.unlink()
-    if how == "cut short":
-        path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(MertError) as caught:
-        dataset[2]
-    message = str(caught.value)
-    assert message.startswith(str(path)) and message.endswith("(task.max_bad_files=0 damaged files are allowed)")
-    assert len(dataset[1]["wave"]) == CROP
-
-
-def test_tolerated_files_are_left_out_counted_and_listed(build, corpus, caplog):
-    dataset = build(per_file=2, max_bad_files=2)
-    damage(corpus, 0, 3)
-    assert dataset.bad_files == []
-    assert dataset[0] is None and dataset[1] is None  # two crops of one file
-    assert dataset.bad_files == ["train0.wav"]
-    assert dataset[6] is None and dataset.bad_files == ["train0.wav", "train3.wav"]
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 2
-    assert warnings[0].startswith(f"damaged file 1, 2 allowed: {corpus.audio / 'train0.wav'}: ")
-    assert warnings[1].startswith(f"damaged file 2, 2 allowed: {corpus.audio / 'train3.wav'}: ")
-    batch = dataset.collater([dataset[index] for index in (0, 2, 6, 4)])
-    assert batch["id"].tolist() == [2, 4] and batch["net_input"]["source"].shape == (2, CROP)
-    damage(corpus, 1)
-    with pytest.raises(MertError, match=r"train1.wav.*\(task.max_bad_files=2 damaged files are allowed\)"):
-        dataset[2]
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_worker_processes_count_together(build, corpus, workers):
-    dataset = build(max_bad_files=2)
-    damage(corpus, 0, 2)
-    ids = [batch["id"].tolist() for batch in batches(dataset, workers, size=1) if batch]
-    assert sorted(ids) == [[1], [3], [4]] and dataset.bad_files == ["train0.wav", "train2.wav"]
-    damage(corpus, 4)
-    with pytest.raises(MertError) as caught:
-        batches(dataset, workers, size=1)
-    message = str(caught.value)
-    assert message.startswith(f"{corpus.audio / 'train4.wav'}: cannot be opened as audio") and "\n" not in message
-    assert message.endswith("(task.max_bad_files=2 damaged files are allowed)") and "Traceback" not in message
-
-
-def test_damaged_targets_stop_a_worker_with_one_line(build, corpus):
-    codes = [corpus.codes(row, length) for row, length in enumerate(LENGTHS)]
-    codes[4][:, 1] = 16
-    dataset = build(codes=codes, max_bad_files=9)
-    with pytest.raises(MertError) as caught:
-        batches(dataset, workers=1)
-    assert str(caught.value).startswith(str(corpus.labels / "train.codes" / "shard-00000-of-00001.npy") + ": row 4: code 16 of")
-    assert "\n" not in str(caught.value)

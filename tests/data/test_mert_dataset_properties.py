@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mert_fairseq.class_ids import NUM_SPECIALS, PAD
-from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
+from mert_fairseq.data.crop_settings import CropSettings
+from mert_fairseq.data.mert_dataset import MERTDataset
 from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.frames import CONV_LAYERS, HOP, num_conv_frames
 

@@ -49,6 +49,19 @@ def test_only_what_has_no_writer_is_removed(tmp_path, ended):
     assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere, nameless, *others])
 
 
+def test_a_writer_that_ended_and_was_not_asked_for_is_gone(tmp_path):
+    """A killed process stays in the table until its parent asks how it ended; one whose parent was killed too, for some time."""
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    part = tmp_path / f".shard-0.npy.{socket.gethostname()}.{child}.part"
+    part.touch()
+    remove_abandoned(tmp_path)
+    os.waitpid(child, 0)
+    assert not part.exists()
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     remove_abandoned(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []  # not made either

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -31,3 +33,16 @@ def full_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """A folder of 2.5 s of decaying chords at 24 kHz, and files of odd lengths below it."""
+    folder = tmp_path_factory.mktemp("music")
+    time_s = np.arange(60_000) / 24_000
+    wave = sum(np.sin(2 * np.pi * 220 * k * time_s) / k for k in range(1, 9)) * np.exp(-(time_s % 0.5) * 5) * 0.1
+    soundfile.write(folder / "chords.flac", wave, 24_000)
+    (folder / "album").mkdir()
+    soundfile.write(folder / "album" / "short.wav", wave[:9_999], 24_000)
+    soundfile.write(folder / "album" / "long.wav", np.tile(wave, 3)[:-77], 24_000)
+    return folder

@@ -13,7 +13,9 @@ for shared in (HERE, *(HERE.parent / name for name in ("integration", "export", 
 
 import commands  # noqa: E402
 import training_runs  # noqa: E402
+from damaged_audio import make_recordings  # noqa: E402
 from forked import Interpreter  # noqa: E402
+from made_checkpoints import write_checkpoint  # noqa: E402
 from outcomes import OUTCOMES, SKIPPED, Faults, read_counts, read_injected, table, write_outcome  # noqa: E402
 from promised import missing  # noqa: E402
 
@@ -88,3 +90,13 @@ def pytest_sessionfinish(session):
     """A long run that breaks a promise has failed even if each test passed."""
     if not hasattr(session.config, "workerinput") and broken_promises(session.config):
         session.exitstatus = 1
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return make_recordings(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "model.pt").path

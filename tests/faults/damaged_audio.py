@@ -89,3 +89,8 @@ def window_fault(wave: np.ndarray, whole: Recording, start: int, length: int) ->
 def one_line(message: str, path: Path) -> bool:
     """Whether a refusal is one line that names the file."""
     return str(path) in message and "\n" not in message
+
+
+def write(path, text):
+    path.write_bytes(text)
+    return path

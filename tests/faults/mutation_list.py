@@ -6,7 +6,7 @@ One file each in mutations/, named after the protection:
     file = "mert_fairseq/data/shard.py"
     old = '''    if array.shape != expected or array.dtype != info.dtype:'''
     new = '''    if False:'''
-    test = "tests/data/test_target_store.py::test_a_damaged_shard_is_named_with_the_mend"
+    test = "tests/data/test_damaged_stores.py::test_a_damaged_shard_is_named_with_the_mend"
 """
 
 import ast

@@ -18,7 +18,7 @@ from mert_fairseq.models.mert import MERTConfig
 from mert_fairseq.tasks import MERTPretrainingConfig
 
 NUMBERS = (-1, 0, 10**18, -(10**18), 1.5, -0.5, math.nan, math.inf, -math.inf)
-TYPES = ("abc", "", [1, 2], {"a": 1}, None, True)
+TYPES = ("abc", "", {"a": 1}, [1, 2], None, True)
 STACK = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
 MODEL = {
     "_name": "mert", "encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4,

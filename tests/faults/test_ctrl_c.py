@@ -31,9 +31,10 @@ def train(corpus, run_dir, *overrides):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(interpreter, training_corpus, tmp_path_factory):
+def undisturbed(interpreter, training_corpus, tmp_path_factory, processes):
+    """Of as many processes: two add up in another order than one, and the last digit that is logged may be another."""
     run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
-    started = interpreter.run(*train(training_corpus, run_dir, *ONE))
+    started = interpreter.run(*train(training_corpus, run_dir, *processes))
     assert started.code() == 0, started.text[-3000:]
     return numbers(run_dir)
 
@@ -52,7 +53,7 @@ def reached(run_dir, update):
     return log.is_file() and f'"num_updates": "{update}"' in log.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("processes", [ONE, TWO], ids=["one process", "two processes"])
+@pytest.mark.parametrize("processes", [ONE, TWO], ids=["one process", "two processes"], scope="module")
 def test_the_first_saves_and_the_same_command_goes_on(faults, interpreter, training_corpus, undisturbed, tmp_path, processes):
     for number in range(faults.times(1, 5) if processes is ONE else faults.times(1, 2)):
         run_dir = tmp_path / str(number)

@@ -6,14 +6,14 @@ import os
 import numpy as np
 import pytest
 import soundfile
-from damaged_audio import FORMATS, corrupt, judge, make_recordings, one_line, window_fault
-from made_checkpoints import write_checkpoint
+from damaged_audio import FORMATS, corrupt, judge, one_line, window_fault
 from outcomes import mert
 from training_runs import CODEBOOK_SIZE, NUM_CODEBOOKS, energy_codes
 
 from mert_fairseq.data.audio import AudioError, read_audio
+from mert_fairseq.data.crop_settings import CropSettings
 from mert_fairseq.data.manifest import read_manifest, write_manifest
-from mert_fairseq.data.mert_dataset import CropSettings, MERTDataset
+from mert_fairseq.data.mert_dataset import MERTDataset
 from mert_fairseq.data.scan import scan
 from mert_fairseq.data.target_store import TargetStore, store_folder
 from mert_fairseq.errors import MertError
@@ -23,11 +23,6 @@ from mert_fairseq.teachers.labelling import write_labels
 from mert_fairseq.teachers.shard_dump import DamagedFiles
 
 SHORT, LONG = 25, 200  # mutations of each format
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return make_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module", params=FORMATS)
@@ -153,11 +148,6 @@ def test_labels(damaged, labelled, faults, tmp_path, caplog):
 
 def _codes(wave):
     return energy_codes(wave) if len(wave) else np.zeros((0, NUM_CODEBOOKS), np.int64)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "model.pt").path
 
 
 def test_features(damaged, checkpoint, faults, tmp_path):

@@ -1,39 +1,23 @@
-"""Files cut anywhere, empty, of one sample, with samples that are no numbers, with headers that promise too much, and very long ones."""
+"""Files cut anywhere, empty, of one sample, with samples that are no numbers, and with headers that promise too much."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
-from damaged_audio import FORMATS, judge, make_recordings, make_wave
-from made_checkpoints import write_checkpoint
+from damaged_audio import FORMATS, judge, make_wave, write
 from outcomes import mert
-from training_runs import CODEBOOK_SIZE, NUM_CODEBOOKS, energy_codes, environment
+from training_runs import CODEBOOK_SIZE, NUM_CODEBOOKS, energy_codes
 
 from mert_fairseq.data.audio import AudioError, audio_info, read_audio
 from mert_fairseq.data.manifest import read_manifest, write_manifest
 from mert_fairseq.data.native_audio import check_contents, open_audio
 from mert_fairseq.data.scan import scan
-from mert_fairseq.probe.audio_check import lengths_of
-from mert_fairseq.probe.items import Item
 from mert_fairseq.teachers.labeller import Labeller
 from mert_fairseq.teachers.labelling import write_labels
 from mert_fairseq.teachers.shard_dump import DamagedFiles
 
 RATE = 24_000
-MEMORY = 0.6  # of what a long file's samples take as they are heard: what it may take more than a short one
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return make_recordings(tmp_path_factory.mktemp("recordings"))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "model.pt").path
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -151,42 +135,6 @@ def test_samples_that_are_no_numbers_stop_the_window_that_holds_them(faults, tmp
             assert np.isfinite(read_audio(path, 0, 24_000)).all()
 
 
-LONG_RUN = """
-import resource, sys
-from mert_fairseq.cli.main import main
-from mert_fairseq.data.audio import audio_info, read_audio
-folder, out, model = sys.argv[1:]
-assert main(["manifest", folder, out, "--valid-percent", "50", "--workers", "1"]) == 0
-assert main(["features", model, folder, "--out", out + "/features", "--layer", "0"]) == 0
-for name in ("a.flac", "b.flac"):
-    length = audio_info(f"{folder}/{name}").num_samples
-    assert len(read_audio(f"{folder}/{name}", length - 120_000, 120_000, length)) == 120_000
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
-
-
-def _peak(folder, out, checkpoint, seconds):
-    """Bytes of memory that manifest, features and crops of two recordings of that length take; 8 kHz, a tone now and then."""
-    folder.mkdir()
-    tone = (0.1 * np.sin(np.arange(8000) * 0.3)).astype(np.float32)
-    for name in ("a.flac", "b.flac"):
-        with soundfile.SoundFile(folder / name, "w", 8000, 1, "PCM_16", format="FLAC") as sound:
-            for second in range(seconds):
-                sound.write(tone if second % 60 == 0 else 0 * tone)
-            seconds = min(seconds, 60)  # one is long
-    done = subprocess.run([sys.executable, "-c", LONG_RUN, folder, out, checkpoint], capture_output=True, text=True, env=environment())
-    assert done.returncode == 0, done.stderr[-2000:]
-    return int(done.stdout.split("peak ")[1])
-
-
-def test_a_long_file_takes_no_more_memory(checkpoint, faults, tmp_path):
-    """Two hours in the long form: what has its length in samples would take 690 MB as it is heard."""
-    seconds = faults.times(3600, 7200)
-    short, long = (_peak(tmp_path / f"music{length}", tmp_path / f"out{length}", checkpoint, length) for length in (60, seconds))
-    outcome = "survived" if long - short < MEMORY * 4 * RATE * seconds else "lost"
-    faults.record("audio: hours long", outcome, f"{short >> 20} MiB, {long >> 20} MiB", f"{seconds // 3600} h")
-
-
 def test_a_file_that_cannot_be_read_or_is_no_file(faults, tmp_path):
     (tmp_path / "folder.wav").mkdir()
     os.mkfifo(tmp_path / "pipe.wav")
@@ -196,71 +144,6 @@ def test_a_file_that_cannot_be_read_or_is_no_file(faults, tmp_path):
             with pytest.raises(AudioError) as caught:
                 read(tmp_path / name)
             faults.record("audio: no file", "refused" if "\n" not in str(caught.value) else "silent", name)
-
-
-def write(path, text):
-    path.write_bytes(text)
-    return path
-
-
-def test_an_ogg_whose_last_pages_are_broken(recordings, faults, tmp_path):
-    """libsndfile takes it for a shorter file."""
-    for back in (600, 1200, 2500):
-        text = bytearray(recordings["ogg"].text)
-        text[-back] ^= 1
-        with pytest.raises(AudioError, match="page of the Ogg stream"):
-            audio_info(write(tmp_path / "a.ogg", text))
-        faults.record("audio: last page of an Ogg broken", "refused")
-
-
-def second_half_header(text):
-    """Where a frame of an MP3 begins, behind the middle."""
-    return next_header(text, len(text) // 2)
-
-
-def next_header(text, first):
-    """Where the next frame of an MP3 begins, from the byte `first` on."""
-    places = range(first, len(text))
-    return next(place for place in places if text[place : place + 2] == text[:2] and text[place + 2] & 12 == text[2] & 12)
-
-
-def test_an_mp3_that_lost_a_frame(recordings, faults, tmp_path):
-    """The decoder goes on with the next one: all that follows is 24 ms early, and the end is missing."""
-    whole = recordings["mp3"]
-    text = bytearray(whole.text)
-    text[second_half_header(whole.text)] = 0
-    path = write(tmp_path / "a.mp3", text)
-    late = len(whole.wave) // 4 * 3 // 320 * 320
-    with pytest.raises(AudioError, match="are lost within it"):
-        read_audio(path, late, 9600, len(whole.wave))
-    assert np.abs(read_audio(path, 0, 9600) - whole.wave[:9600]).max() < 1e-4  # what comes before is as it was
-    faults.record("audio: frame of an MP3 lost", "refused")
-
-
-@pytest.mark.parametrize("frames", [1, 20])
-def test_an_mp3_that_whole_frames_are_cut_from(recordings, frames, faults, tmp_path):
-    """What is left follows on; the header tells that there were more."""
-    whole = recordings["mp3"].text
-    begin = end = second_half_header(whole)
-    for _ in range(frames):
-        end = next_header(whole, end + 1)
-    path = write(tmp_path / "a.mp3", whole[:begin] + whole[end:])
-    length = len(recordings["mp3"].wave)
-    for start in (0, length // 2, length - 9600):
-        with pytest.raises(AudioError, match="fewer frames than its header says"):
-            read_audio(path, start, 9600, length)
-        faults.record("audio: frames cut out of an MP3", "refused")
-
-
-def test_an_mp3_that_lost_its_length_header(recordings, faults, tmp_path):
-    """Without it nothing is trimmed, and everything comes a frame and more later than when its row was written."""
-    whole = recordings["mp3"]
-    text = bytearray(whole.text)
-    place = max(text.find(b"Xing"), text.find(b"Info"))
-    text[place] = 0
-    with pytest.raises(AudioError, match="its row says"):
-        read_audio(write(tmp_path / "a.mp3", text), 0, 9600, len(whole.wave))
-    faults.record("audio: length header of an MP3 lost", "refused")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -289,43 +172,3 @@ def test_contents_are_counted_and_finite(recordings, faults, tmp_path):
         with open_audio(path) as sound, pytest.raises(AudioError) as caught:
             check_contents(sound)
         faults.record("audio: contents", "refused" if caught.value.reason == reason else "silent")
-
-
-def test_probe_check_decodes_what_it_checks(recordings, faults, tmp_path):
-    """An MP3 with whole headers and a lost frame; --quick does not see it, and says that it does not look."""
-    text = bytearray(recordings["mp3"].text)
-    text[second_half_header(recordings["mp3"].text)] = 0
-    item = Item("a", write(tmp_path / "a.mp3", text), "train", 0)
-    seconds, wrong, _ = lengths_of([item], 1)
-    faults.record("audio: lost frame, probe check", "refused" if not seconds and len(wrong) == 1 else "silent", str(wrong))
-    assert lengths_of([item], 1, decode=False)[1] == []
-
-
-@pytest.mark.parametrize("fault", ["broken", "missing"])
-def test_an_ogg_with_a_fault_in_its_middle(fault, faults, tmp_path):
-    """libsndfile leaves the page out and what follows comes early; a window far from it is as it was, even in a file of many pages."""
-    path = tmp_path / "a.ogg"
-    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 120 * RATE).astype(np.float32)
-    with soundfile.SoundFile(path, "w", RATE, 1, format="OGG", subtype="VORBIS") as sound:
-        for first in range(0, len(wave), RATE):  # at once it would overflow libsndfile's stack
-            sound.write(wave[first : first + RATE])
-    whole, text = read_audio(path), bytearray(path.read_bytes())
-    assert len(text) > 6 * 65_307
-    kind = f"audio: page of a long Ogg {fault}"
-    if fault == "broken":
-        text[len(text) // 2] ^= 1
-    else:
-        begin = text.index(b"OggS\0", len(text) // 2)
-        del text[begin : text.index(b"OggS\0", begin + 1)]
-    write(path, text)
-    refused = []
-    for start in range(0, len(whole) - 48_000, 48_000):
-        try:
-            found = read_audio(path, start, 48_000, len(whole))
-        except AudioError as error:
-            refused.append(start)
-            faults.record(kind, "refused" if "page of the Ogg stream" in str(error) else "silent", str(error))
-        else:
-            same = np.array_equal(found, whole[start : start + 48_000])
-            faults.record(kind, "survived" if same else "silent", str(start))
-    assert 0 < len(refused) < 30  # of 59

@@ -151,7 +151,7 @@ def run() -> Files:
     log += '[2024-05-06 07:08:09,123][valid][INFO] - {"valid_num_updates": "3", "valid_loss": "3.4", "valid_loss_m_0": "2"}\n'
     log += '[2024-05-06 07:08:09,124][x][INFO] - versions {"python": "3.11"}\n'
     log += "[2024-05-06 07:08:09,125][x][INFO] - alarm at update 2, collapsed_predictions (codebook 3, codebook 4): text\n"
-    config = "task:\n  data: manifests\n  label_dir: null\nmodel:\n  dropout: 0.1\n"
+    config = "task:\n  data: manifests\n  label_dir: null\n  labels: [encodec]\nmodel:\n  dropout: 0.1\n"
     return {"hydra_train.log": log.encode(), ".hydra/config.yaml": config.encode(), ".hydra/hydra.yaml": b"hydra: {runtime: {cwd: /}}\n"}
 
 

@@ -88,6 +88,21 @@ def test_kept_work_that_was_damaged_is_named(tmp_path):
         probed(tmp_path, grid=grid)
 
 
+def test_kept_work_that_is_not_as_it_was_written_is_refused(tmp_path):
+    work = KeptWork(tmp_path, {})
+    work.write("piece", {"value": 1.0}, np.ones(3))
+    text = (tmp_path / "piece.npy").read_bytes()
+    for changed in (text[:-1] + b"\x01", text[:-8]):
+        (tmp_path / "piece.npy").write_bytes(changed)
+        with pytest.raises(MertError, match="piece.npy: cannot be read .*; remove it and piece.json"):
+            work.read_array("piece")
+    content = json.loads((tmp_path / "piece.json").read_text())
+    for changed in (json.dumps({**content, "value": 2.0}), "[1]"):
+        (tmp_path / "piece.json").write_text(changed)
+        with pytest.raises(MertError, match="piece.json: cannot be read .*; remove it"):
+            work.read("piece")
+
+
 class Nothing:
     """Data whose examples are only named."""
 
@@ -145,7 +160,7 @@ def test_a_piece_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     work.write("piece", {"value": 1.0}, np.ones(3))
     assert work.read("piece") == {"value": 1.0} and work.read_array("piece").tolist() == [1, 1, 1]
     assert not list(tmp_path.glob("*.part"))
-    assert json.loads((tmp_path / "settings.json").read_text()) == {}
+    assert work.read("settings") == {}
     with pytest.raises(MertError, match="cannot be made"):
         KeptWork(tmp_path / "settings.json", {})
 

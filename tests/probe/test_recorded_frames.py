@@ -13,7 +13,7 @@ from mert_fairseq.probe import frame_features
 from mert_fairseq.probe.encoders import open_encoder
 from mert_fairseq.probe.frame_features import frames_hash, hear_frames, missing_bytes, recordings_of
 from mert_fairseq.probe.items import Item
-from mert_fairseq.probe.stored_frames import StoredFrames, decode, encode, num_rows
+from mert_fairseq.probe.stored_frames import StoredFrames
 from mert_fairseq.probe.task import Hearing
 
 RATE = 24_000
@@ -54,34 +54,6 @@ def hear(encoder, items, cache, layers=(0, 1, 2), hearing=WHOLE, progress=None):
 
 def all_of(frames, layer):
     return frames.layer(layer, np.arange(frames.num_frames))
-
-
-def test_values_on_the_steps_are_kept_exactly():
-    """A range of 255 has steps of 1; what never changes has none. Three blocks, of 248, 248 and 4 frames."""
-    first = np.array([*range(247), 255])
-    frames = np.stack([np.concatenate([first, 2 * first - 9, [0, 255, 3, 200]]), np.full(500, -7.25)], 1)
-    rows = encode(frames)
-    assert rows.dtype == np.uint8 and rows.shape == (num_rows(500), 2) == (500 + 3 * 8, 2)
-    assert np.array_equal(decode(rows, np.arange(500)), frames)
-    assert decode(rows, np.array([499, 247, 3, 248])).tolist() == [[200, -7.25], [255, -7.25], [3, -7.25], [-9, -7.25]]
-
-
-def test_a_frame_far_from_all_others_costs_its_block_alone():
-    frames = np.random.default_rng(0).standard_normal((1000, 1))
-    frames[300] = 1e4
-    error = np.abs(decode(encode(frames), np.arange(1000)) - frames)[:, 0]
-    assert error[:248].max() < 0.02 and error[496:].max() < 0.02 and error[248:496].max() > 1
-
-
-@pytest.mark.parametrize("num_frames", [1, 248, 249, 2250])
-def test_what_is_lost_is_half_a_step(num_frames):
-    random = np.random.default_rng(0)
-    frames = random.standard_normal((num_frames, 5)) * [1e-6, 1, 50, 1e5, 1] + [0, 3, -1e3, 0, 1e-3]
-    error = np.abs(decode(encode(frames), np.arange(num_frames)) - frames)
-    assert (error <= np.ptp(frames, 0) / 255 * 0.51 + 1e-6 * np.abs(frames).max(0)).all()
-    assert StoredFrames(0, {0: encode(frames)}).num_frames == num_frames
-    if num_frames > 1:
-        assert (error.std(0) < 0.01 * frames.std(0)).all()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -193,3 +165,27 @@ def test_states_in_memory_are_kept_alike():
     frames = StoredFrames.of(states)
     assert (frames.num_frames, frames.num_layers, frames.dim) == (40, 2, 4)
     assert np.abs(frames.layers(range(3), np.arange(40)) - states).max() < 0.02
+
+
+def test_kept_frames_that_are_not_as_they_were_written_are_refused(items, tmp_path):
+    first, _ = hear(Ramp(), items, tmp_path, [1])
+    all_of(first, 1)
+    path = recordings_of(Ramp(), items, WHOLE, [1], tmp_path, items[0].path.parent)[0].files[1]
+    text = path.read_bytes()
+    path.write_bytes(text[:-1] + bytes([text[-1] ^ 1]))
+    frames, _ = hear(Ramp(), items, tmp_path, [1])
+    for read in (lambda: all_of(frames, 1), lambda: frames.loaded(1)):
+        with pytest.raises(MertError, match="1.npy: cannot be read .not as it was written.; remove it, and the same command"):
+            read()
+    path.unlink()
+    again = Ramp()
+    assert np.array_equal(all_of(hear(again, items, tmp_path, [1])[0], 1), all_of(first, 1)) and len(again.heard) == 1
+
+
+def test_frames_without_a_checksum_are_heard_again(items, tmp_path):
+    hear(Ramp(), items, tmp_path, [1])
+    for path in tmp_path.rglob("*.crc32"):
+        path.unlink()
+    again = Ramp()
+    hear(again, items, tmp_path, [1])
+    assert len(again.heard) == 2 and len(list(tmp_path.rglob("*.crc32"))) == 2

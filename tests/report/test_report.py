@@ -1,231 +1,24 @@
-"""The report of a run: baselines as computed by hand, logs as runs leave them, and the figures in the table."""
+"""The report of a run: held against its baselines, its table, its picture, and runs that are not whole."""
 
 import io
-import json
-import math
 import struct
 
 import numpy as np
 import pytest
+from baselines_by_hand import BY_HAND, CQT_BY_HAND, LN2, assert_close
+from logs_of_runs import train_record, valid_record, write_config, write_log
 
-from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
-from mert_fairseq.report import baselines
-from mert_fairseq.report.baselines import CodeBaseline, CQTBaseline, code_baselines, cqt_baseline
+from mert_fairseq.report.baselines import CodeBaseline
 from mert_fairseq.report.canvas import write_png
 from mert_fairseq.report.learning import LearningReport, read_report, table
 from mert_fairseq.report.learning_curves import draw
-from mert_fairseq.report.run_log import RunLog, read_run_config, read_run_log
-
-LN2 = math.log(2)
-
-#: Two rows each; codebooks of 4 and 3 entries.
-TRAIN_CODES = ([[0, 2], [0, 2], [1, 2]], [[0, 0]])
-VALID_CODES = ([[0, 1], [1, 1]], [[2, 2], [2, 1]])
-#: What they give by hand. Codebook 0: train 3, 1, 0, 0 with one added to each is 4/8, 2/8, 1/8, 1/8; valid is 1/4, 1/4, 2/4.
-#: Codebook 1: train 1, 0, 3 gives 2/7, 1/7, 4/7; valid is 0, 3/4, 1/4.
-BY_HAND = [
-    CodeBaseline(
-        entropy=(0.25 * 2 + 0.25 * 2 + 0.5 * 1) * LN2,
-        cross_entropy=(0.25 * 1 + 0.25 * 2 + 0.5 * 3) * LN2,
-        accuracy_train=0.25,
-        accuracy_heldout=0.5,
-    ),
-    CodeBaseline(
-        entropy=0.75 * math.log(4 / 3) + 0.25 * math.log(4),
-        cross_entropy=0.75 * math.log(7) + 0.25 * math.log(7 / 4),
-        accuracy_train=0.25,
-        accuracy_heldout=0.75,
-    ),
-]
-
-#: Train's mean is (1, 2), valid's (2, 2); valid's variances are 1 and 4, its mean squares about train's mean 2 and 4.
-TRAIN_CQT = ([[0, 2]], [[2, 2], [1, 2]])
-VALID_CQT = ([[1, 4]], [[3, 0]])
-CQT_BY_HAND = CQTBaseline(mse_train=3.0, mse_heldout=2.5)
-
-
-def assert_close(ours, theirs):
-    assert vars(ours) == pytest.approx(vars(theirs), rel=1e-12)
-
-
-@pytest.fixture
-def stores(corpus):
-    """stores(kind) -> train and valid store of the arrays above, written under the names a run looks for."""
-
-    def make(kind, train=None, valid=None, name=None, **changes):
-        pairs = {"codes": (TRAIN_CODES, VALID_CODES), "cqt": (TRAIN_CQT, VALID_CQT)}[kind]
-        found = []
-        for split, arrays in (("train", train or pairs[0]), ("valid", valid or pairs[1])):
-            manifest = corpus.manifest([320] * len(arrays), split)
-            values = dict(width=2, num_classes=[4, 3] if kind == "codes" else None, **changes)
-            folder = corpus.store(manifest, [np.array(rows) for rows in arrays], split, name, kind, num_shards=2, **values)
-            found.append(TargetStore(folder, manifest, kind, 75.0))
-        return found
-
-    return make
-
-
-# Baselines.
-
-
-@pytest.mark.parametrize("block", [1, 2, 1 << 15])
-def test_code_baselines_by_hand(stores, monkeypatch, block):
-    monkeypatch.setattr(baselines, "BLOCK", block)
-    train, valid = stores("codes")
-    found = code_baselines([train], [valid])
-    assert len(found) == 2
-    for ours, by_hand in zip(found, BY_HAND):
-        assert_close(ours, by_hand)
-
-
-def test_stores_lie_side_by_side(stores):
-    train, valid = stores("codes")
-    other_train, other_valid = stores("codes", ([[3, 0]], [[3, 0]]), ([[3, 0]], [[3, 0]]), name="other")
-    found = code_baselines([other_train, train], [other_valid, valid])
-    assert len(found) == 4
-    # Two frames of one code: the guess by train's frequencies is (2 + 1) / (2 + 4), and (2 + 1) / (2 + 3).
-    assert_close(found[0], CodeBaseline(0.0, LN2, 1.0, 1.0))
-    assert_close(found[1], CodeBaseline(0.0, math.log(5 / 3), 1.0, 1.0))
-    assert_close(found[2], BY_HAND[0])
-
-
-def test_code_baselines_refuse_a_code_out_of_range(stores):
-    train, valid = stores("codes", valid=([[0, 3]], [[1, 1]]))
-    with pytest.raises(MertError, match="valid.codes: code 3 of codebook 1, 0..2 allowed"):
-        code_baselines([train], [valid])
-
-
-@pytest.mark.parametrize("block", [1, 1 << 15])
-def test_cqt_baseline_by_hand(stores, monkeypatch, block):
-    monkeypatch.setattr(baselines, "BLOCK", block)
-    assert_close(cqt_baseline(*stores("cqt")), CQT_BY_HAND)
-
-
-# The log of a run.
-
-
-def valid_record(update, losses, correct=(0.25, 0.5), cqt=1.5):
-    """What fairseq logs at a validation: numbers as strings, names with the split's."""
-    record = {"epoch": 1, "valid_loss": "9.9", "valid_loss_codes_m": str(sum(losses)), "valid_num_updates": str(update)}
-    for codebook, (loss, share) in enumerate(zip(losses, correct)):
-        record |= {f"valid_loss_m_{codebook}": str(loss), f"valid_correct_m_{codebook}": str(share)}
-    return record if cqt is None else {**record, "valid_loss_cqt_m": str(cqt)}
-
-
-def train_record(update, loss):
-    return {"epoch": 1, "update": 0.5, "loss": str(loss), "num_updates": str(update), "train_wall": "12"}
-
-
-def log_line(record, source="train_inner"):
-    return f"[2024-05-06 07:08:09,123][{source}][INFO] - {json.dumps(record)}\n"
-
-
-def write_log(folder, *lines):
-    folder.mkdir(exist_ok=True)
-    (folder / "hydra_train.log").write_text("".join(line if isinstance(line, str) else log_line(line) for line in lines))
-    return folder
-
-
-def test_a_log_of_text_and_records(tmp_path):
-    run = write_log(
-        tmp_path / "run",
-        "[2024-05-06 07:08:00,000][fairseq_cli.train][INFO] - {'_name': None, 'common': {'seed': 1}}\n",
-        "[2024-05-06 07:08:01,000][fairseq_cli.train][INFO] - task: MERTPretrainingTask\n",
-        "\n",
-        train_record(50, 12.5),
-        train_record(100, 11.0),
-        valid_record(100, (1.5, 1.25)),
-        '[2024-05-06 07:09:00,000][train][INFO] - {"epoch": 1, "train_loss": "11.5", "train_num_updates": "120"}\n',
-        train_record(150, 10.0),
-        valid_record(200, (1.0, 1.125)),
-    )
-    log = read_run_log(run)
-    assert sorted(log.train) == [50, 100, 150] and sorted(log.valid) == [100, 200]
-    assert log.curve("loss", "train") == ([50, 100, 150], [12.5, 11.0, 10.0])
-    assert log.curve("loss_m_1") == ([100, 200], [1.25, 1.125])
-    assert log.valid[200]["loss_codes_m"] == 2.125 and log.curve("nothing") == ([], [])
-
-
-def test_a_resumed_run_repeats_updates_and_the_later_record_stands(tmp_path):
-    run = write_log(
-        tmp_path / "run",
-        train_record(50, 12.0),
-        train_record(100, 11.0),
-        valid_record(100, (2.0, 2.0)),
-        valid_record(200, (1.5, 1.5)),
-        train_record(50, 12.0),
-        train_record(100, 10.5),
-        valid_record(100, (1.75, 2.0)),
-    )
-    log = read_run_log(run)
-    assert log.curve("loss", "train") == ([50, 100], [12.0, 10.5])
-    assert log.curve("loss_m_0") == ([100, 200], [1.75, 1.5])
-
-
-@pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
-def test_a_line_that_a_killed_run_broke_is_ignored(tmp_path, keep):
-    line = log_line(valid_record(200, (1.0, 1.0)))
-    broken = line[: int(len(line) * keep)]
-    run = write_log(tmp_path / "run", valid_record(100, (2.0, 2.0)), broken + "\n", train_record(250, 9.0), broken)
-    log = read_run_log(run)
-    assert sorted(log.valid) == [100] and sorted(log.train) == [250]
-
-
-def test_bytes_that_are_no_text_and_fields_that_are_no_numbers_are_ignored(tmp_path):
-    run = write_log(tmp_path / "run", {**valid_record(100, (2.0, 2.0)), "note": "x", "list": [1], "none": None})
-    with open(run / "hydra_train.log", "ab") as log:
-        log.write(b"\xff\xfe torn\n" + log_line(valid_record(200, (1.0, 1.0))).encode())
-    log = read_run_log(run)
-    assert sorted(log.valid) == [100, 200] and not {"note", "list", "none"} & log.valid[100].keys()
-
-
-def test_logs_that_tell_nothing_are_refused(tmp_path):
-    with pytest.raises(MertError, match="hydra_train.log: no such log; give the run folder"):
-        read_run_log(tmp_path)
-    for lines in ([], ['{"valid_num_updates"']):
-        with pytest.raises(MertError, match="hydra_train.log: nothing logged yet"):
-            read_run_log(write_log(tmp_path / "run", *lines))
-
-
-# The run's configuration.
-
-
-def write_config(run, task, cwd):
-    (run / ".hydra").mkdir(parents=True, exist_ok=True)
-    (run / ".hydra" / "config.yaml").write_text(json.dumps({"common": {"seed": 1}, "task": task}))
-    (run / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"cwd": str(cwd)}}}))
-
-
-@pytest.mark.parametrize(
-    "task, data, labels",
-    [
-        ({"data": "m", "label_dir": "l"}, "/home/m", "/home/l"),
-        ({"data": "/a/m", "label_dir": "/a/l"}, "/a/m", "/a/l"),
-        ({"data": "m"}, "/home/m", "/home/m"),
-        ({"data": "/a/m", "label_dir": None}, "/a/m", "/a/m"),
-    ],
-)
-def test_folders_are_found_from_where_the_run_was_started(tmp_path, task, data, labels):
-    write_config(tmp_path, task, "/home")
-    config = read_run_config(tmp_path)
-    assert (config.task.data, config.task.label_dir) == (data, labels)
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "hydra.yaml"])
-def test_a_missing_configuration_is_named(tmp_path, name):
-    write_config(tmp_path, {"data": "m"}, "/home")
-    (tmp_path / ".hydra" / name).unlink()
-    with pytest.raises(MertError, match=f".hydra/{name}: missing; give the run folder of fairseq-hydra-train"):
-        read_run_config(tmp_path)
-
-
-# The report.
+from mert_fairseq.report.run_log import RunLog
 
 
 @pytest.fixture
 def run(corpus, stores, tmp_path):
-    """A run folder: four validations, the third the best; its stores hold the arrays above."""
+    """A run folder: four validations, the third the best; its stores hold the arrays of `baselines_by_hand`."""
     stores("codes")
     stores("cqt")
     run = write_log(

@@ -4,13 +4,13 @@ import copy
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from nnAudio.features.cqt import CQT
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.teachers.cqt import CACHED_GRIDS, CQTConfig, FastCQT, cqt_track, grid_frames, kernels
+from mert_fairseq.teachers.cqt import CACHED_GRIDS, FastCQT
+from mert_fairseq.teachers.cqt_kernels import CQTConfig, grid_frames, kernels
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "golden_post_ln.pt"
 #: One octave from C5: short kernels, quick to build; and an odd hop.
@@ -33,11 +33,6 @@ def nnaudio(config):
 @pytest.fixture(scope="module")
 def reference():
     return nnaudio(CQTConfig())
-
-
-@pytest.fixture(scope="module")
-def transform():
-    return FastCQT()
 
 
 def noise(*shape, seed=0):
@@ -159,43 +154,10 @@ def test_grids_suit_the_fft():
     assert [grid_frames(n) for n in (1, 16, 17, 455, 481)] == [16, 16, 32, 480, 512]
 
 
-@pytest.mark.parametrize("num_samples", [1, 1000, 64 * 320 - 1, 64 * 320, 100_001])
-def test_blocks_of_a_track_equal_the_whole(transform, num_samples):
-    track = noise(num_samples) + sine(33.0, num_samples)[0]
-    track[num_samples // 2 :] *= 0.01  # blocks of unlike loudness
-    whole = transform(track[None])[0]
-    blocks = cqt_track(track, transform, block_frames=64)
-    assert isinstance(blocks, np.ndarray) and blocks.dtype == np.float32
-    assert_same(torch.from_numpy(blocks), whole, 1e-6, 4e-6)
-
-
-def test_a_track_uses_one_grid_and_may_be_a_mapped_file(tmp_path):
-    transform, track = FastCQT(SMALL), noise(60_000).numpy()
-    np.save(tmp_path / "track.npy", track)
-    mapped = np.load(tmp_path / "track.npy", mmap_mode="r")
-    result = cqt_track(mapped, transform, block_frames=50)
-    assert len(transform._grids) == 1
-    np.testing.assert_array_equal(result, cqt_track(torch.from_numpy(track), transform, block_frames=50))
-
-
 @pytest.mark.parametrize("wave", [torch.zeros(100), torch.zeros(1, 2, 100), torch.zeros(1, 0), torch.zeros(1, 9).short()])
 def test_refuses_other_waves(transform, wave):
     with pytest.raises(MertError, match="the CQT takes"):
         transform(wave)
-
-
-@pytest.mark.parametrize(
-    "wave, message",
-    [
-        (np.zeros((2, 100), np.float32), "cqt_track takes"),
-        (np.zeros(0, np.float32), "cqt_track takes"),
-        (np.zeros(100, np.int16), "the CQT takes"),
-        (np.array([0.0, np.nan], np.float32), "not finite between 0 and 2"),
-    ],
-)
-def test_refuses_other_tracks(transform, wave, message):
-    with pytest.raises(MertError, match=message):
-        cqt_track(wave, transform)
 
 
 @pytest.mark.parametrize(

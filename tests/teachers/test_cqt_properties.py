@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cqt import SMALL, nnaudio
 
-from mert_fairseq.teachers.cqt import FastCQT, cqt_track, kernels
+from mert_fairseq.teachers.cqt import FastCQT, cqt_track
+from mert_fairseq.teachers.cqt_kernels import kernels
 
 KINDS = ("noise", "clicks", "sines", "a constant", "silence", "loud noise")
 

@@ -1,23 +1,20 @@
-"""The acoustic teacher: codes, long files in windows, folder format and refusals, published weights, fitting."""
+"""The acoustic teacher: codes, long files in windows, folder format and refusals, published weights."""
 
 import hashlib
 import json
 import os
-import pickle
 import signal
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from encodec import EncodecModel
-from made_music import ArrayTrack, chords
+from made_music import chords
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.teachers import rvqvae
-from mert_fairseq.teachers.residual_kmeans import first_centres, fit_codebooks, kmeans, nearest, principal_part
 from mert_fairseq.teachers.rvqvae import FIT_COMMAND, PUBLISHED_FILE, RVQVAESettings, load_teacher
-from mert_fairseq.teachers.rvqvae_fit import FitSettings, fit_rvqvae
 from mert_fairseq.teachers.teacher_folder import check_free
 from mert_fairseq.teachers.windowed_encoding import WindowedEncoder
 
@@ -171,110 +168,3 @@ def test_an_unknown_bandwidth_is_refused(published, folder):
         load_teacher(published[1] / "checkpoints", 5)
     with pytest.raises(MertError, match="codebooks are fixed"):
         load_teacher(folder, 6.0)
-
-
-class Touch:
-    """Unpickling it would write a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
-def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
-    for write in (lambda value, path: torch.save(value, path), lambda value, path: path.write_bytes(pickle.dumps(value))):
-        write({"encoder": Touch(tmp_path / "ran")}, tmp_path / PUBLISHED_FILE)
-        with pytest.raises(MertError, match="nothing in it was run") as refusal:
-            load_teacher(tmp_path)
-        assert "\n" not in str(refusal.value) and not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"<html>404</html>"])
-def test_a_damaged_published_file_is_refused(tmp_path, content):
-    (tmp_path / PUBLISHED_FILE).write_bytes(content)
-    with pytest.raises(MertError, match="is not EnCodec's state dict or is damaged"):
-        load_teacher(tmp_path)
-
-
-@pytest.mark.parametrize("state", [[1, 2], {"a": torch.zeros(1)}])
-def test_another_models_state_is_refused(tmp_path, state):
-    torch.save(state, tmp_path / PUBLISHED_FILE)
-    with pytest.raises(MertError, match="is not EnCodec's state dict"):
-        load_teacher(tmp_path)
-
-
-def test_residual_kmeans_finds_clusters_and_then_their_parts():
-    """8 far clusters, each of the same 4 parts: the first codebook has an entry for each cluster, the second for each part."""
-    generator = torch.Generator().manual_seed(0)
-    coarse, fine = torch.randn(8, 6, generator=generator) * 1e4, torch.randn(4, 6, generator=generator) * 10
-    points = (coarse[:, None] + fine - fine.mean(0)).repeat_interleave(50, 1).flatten(0, 1).double()
-    one_each, _ = kmeans(points, points[::200].clone(), 5)
-    assert torch.allclose(one_each, coarse.double(), atol=1e-6)
-    codebooks = fit_codebooks(points, 2, 64, 5, generator)  # 64 even draws miss none of 8 clusters
-    first = torch.cdist(points, codebooks[0])
-    assert first.min(1).values.max() < 60  # clusters are 1e4 apart
-    residual = points - codebooks[0][first.argmin(1)]
-    assert torch.cdist(residual, codebooks[1]).min(1).values.max() < 1e-3 * 60
-
-
-def test_kmeans_leaves_no_centre_unused():
-    generator = torch.Generator().manual_seed(0)
-    points = torch.randn(3000, 4, generator=generator) * torch.tensor([1.0, 1, 1, 5])
-    points[:1500] *= 1e-3  # half of the points in one spot
-    _, assigned = kmeans(points, first_centres(points, 256, generator), 8)
-    assert torch.bincount(assigned, minlength=256).min() > 0
-    far = torch.cat([points[:1], torch.full((255, 4), 1e3)])  # 255 centres that no point is near to
-    _, assigned = kmeans(points, far, 12)
-    assert torch.bincount(assigned, minlength=256).min() > 0
-
-
-def test_kmeans_takes_fewer_distinct_points_than_centres():
-    points = torch.eye(4).repeat(3, 1)
-    centres, assigned = kmeans(points, first_centres(points, 16, torch.Generator().manual_seed(0)), 3)
-    assert torch.isfinite(centres).all() and torch.allclose(centres[assigned], points)
-
-
-def test_codebooks_of_the_principal_part_do_not_see_the_rest():
-    generator = torch.Generator().manual_seed(0)
-    latents = torch.randn(400, 6, generator=generator) * torch.tensor([9.0, 8, 7, 0.1, 0.1, 0.1]) + 3
-    part = principal_part(latents, 3)
-    assert part.shape == latents.shape and torch.linalg.matrix_rank(part - part.mean(0), rtol=1e-4) == 3
-    assert torch.allclose(principal_part(latents, 6), latents, atol=1e-4)
-    codebook = fit_codebooks(part, 1, 16, 5, generator)[0]
-    assert torch.equal(nearest(latents, codebook), nearest(part, codebook))
-
-
-SETTINGS = FitSettings(
-    model=replace(TINY, num_codebooks=2), updates=3, finetune_updates=2, batch_size=2, clip_s=0.2, kmeans_frames=500,
-    kmeans_iterations=2, heldout_frames=300,
-)
-
-
-def test_a_fit_bounded_by_updates_is_the_same_again(tmp_path):
-    tracks, heldout = [ArrayTrack(chords(12, 6)), ArrayTrack(chords(1, 7))], [ArrayTrack(chords(5, 8))]
-    phases = []
-    first, report = fit_rvqvae(tracks, heldout, SETTINGS, lambda phase, done, total: phases.append((phase, done, total)))
-    torch.manual_seed(99)  # the caller's generator must not matter
-    second, again = fit_rvqvae(tracks, heldout, SETTINGS)
-    other, _ = fit_rvqvae(tracks, heldout, replace(SETTINGS, seed=2))
-    assert first.weights_hash == second.weights_hash != other.weights_hash
-    assert replace(report, seconds=0) == replace(again, seconds=0)
-    assert ("autoencoder", 3, 3) in phases and ("codebooks", 2, 2) in phases and ("fine-tuning", 2, 2) in phases
-    assert len(report.perplexity) == len(report.residual_energy) == 2 and report.updates == 3 + 2 * report.finetune_kept
-    assert not first.training and first.report == {}
-    first.save(tmp_path / "out", report.to_dict())
-    assert load_teacher(tmp_path / "out").report == json.loads(json.dumps(report.to_dict()))
-
-
-def test_a_fit_ends_when_its_seconds_are_used_up():
-    _, report = fit_rvqvae([ArrayTrack(chords(5, 6))], [ArrayTrack(chords(2, 8))], replace(SETTINGS, updates=10**6, max_seconds=2.0))
-    assert 0 < report.updates < 10**5
-
-
-@pytest.mark.parametrize("tracks, heldout, name", [([], [1], "tracks"), ([1], [], "heldout"), ([0], [1], "tracks")])
-def test_a_fit_without_audio_is_refused(tracks, heldout, name):
-    tracks, heldout = ([ArrayTrack(chords(1, 0)[: 24_000 * n]) for n in some] for some in (tracks, heldout))
-    with pytest.raises(MertError, match=f"{name} holds no audio"):
-        fit_rvqvae(tracks, heldout, SETTINGS)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.teachers.cqt import CQTConfig, FastCQT
+from mert_fairseq.teachers.cqt import FastCQT
+from mert_fairseq.teachers.cqt_kernels import CQTConfig
 
 
 class CQTHead(nn.Module):
