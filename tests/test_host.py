@@ -1,6 +1,7 @@
 """What importing the package changes in fairseq."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,6 +32,16 @@ def test_a_copy_that_breaks_off_leaves_the_old_checkpoint(tmp_path, monkeypatch)
     with pytest.raises(OSError):
         PathManager.copy(str(source), str(target), overwrite=True)
     assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_a_cpu_gives_back_what_saving_took(monkeypatch, cuda):
+    told = []
+    monkeypatch.setattr(host, "give_back_freed_memory", lambda: told.append("given back"))
+    save = host._mark(lambda trainer, filename, extra_state: told.append("saved") or filename)
+    trainer = SimpleNamespace(cuda=cuda, is_data_parallel_master=False)
+    assert save(trainer, "checkpoint_1_5.pt", {}) == "checkpoint_1_5.pt"
+    assert told == ["saved"] if cuda else told == ["saved", "given back"]
 
 
 @pytest.mark.parametrize("layerdrop", [0.0, 0.2])

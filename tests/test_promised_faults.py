@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 FAULTS = Path(__file__).with_name("faults")
 sys.path.insert(0, str(FAULTS))
@@ -17,6 +18,14 @@ def test_too_few_are_named():
     for name, number in promised.LEAST.items():
         assert promised.missing({**kept, name: number - 1}, in_all=1) == [f"{name}: promised {number}, injected {number - 1}"]
     assert promised.missing({"a": 3, "b / x": 1, "b / y": 1}, {"a": 3, "b": 2, "b / y": 1}, 6) == ["in all: promised 6, injected 5"]
+
+
+def test_a_second_try_does_not_undo_what_was_lost():
+    kept = {}
+    cache = SimpleNamespace(get=kept.get, set=kept.__setitem__)
+    first, second = {"kill": Counter(survived=5, lost=1), "disk": Counter(refused=2)}, {"kill": Counter(survived=6)}
+    assert promised.standing(cache, first, again=False) == promised.standing(cache, second, again=True) == ["lost: 1, must be 0"]
+    assert promised.standing(cache, second, again=False) == promised.standing(cache, second, again=True) == []
 
 
 def test_every_promise_is_of_a_fault_that_is_recorded():

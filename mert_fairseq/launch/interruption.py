@@ -101,7 +101,8 @@ class Interruption:
             return
         parent = self._parent
         signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, CTRL_C))
-        sys.excepthook = _UnlessOrphaned(parent, sys.excepthook)
+        before = sys.excepthook
+        sys.excepthook = _UnlessOrphaned(parent, before.show if isinstance(before, _UnlessOrphaned) else before)
 
         def await_parent() -> None:
             while signal.sigwaitinfo(SIGNALS).si_pid != parent:
@@ -115,11 +116,11 @@ class _UnlessOrphaned:
     """Exception hook of a child whose threads send to its parent: that a killed parent hung up is nothing to show anybody."""
 
     def __init__(self, parent: Optional[int], show: Callable[..., Any]) -> None:
-        self._parent, self._show = parent, show
+        self._parent, self.show = parent, show
 
     def __call__(self, kind: type, error: BaseException, trace: Any) -> None:
         if not (isinstance(error, (ConnectionError, EOFError)) and self._is_orphan()):
-            self._show(kind, error, trace)
+            self.show(kind, error, trace)
 
     def _is_orphan(self) -> bool:
         """Connections of a killed process close a moment before it is gone."""

@@ -16,8 +16,8 @@ import training_runs  # noqa: E402
 from damaged_audio import make_recordings  # noqa: E402
 from forked import Interpreter  # noqa: E402
 from made_checkpoints import write_checkpoint  # noqa: E402
-from outcomes import OUTCOMES, SKIPPED, Faults, read_counts, read_injected, table, write_outcome  # noqa: E402
-from promised import missing  # noqa: E402
+from outcomes import SKIPPED, Faults, read_counts, read_injected, table, write_outcome  # noqa: E402
+from promised import missing, standing  # noqa: E402
 
 CONFIGS = []  # the session's, for hooks that are not given it
 
@@ -72,24 +72,26 @@ def pytest_terminal_summary(terminalreporter, config):
     counts = read_counts(config.faults_path)
     if counts:
         terminalreporter.section("injected faults")
-        for line in [*table(counts), *broken_promises(config)]:
+        for line in [*table(counts), *getattr(config, "broken_promises", [])]:
             terminalreporter.write_line(line)
 
 
 def broken_promises(config):
-    """Lines for a long run of the whole suite that injected too few, lost one, or skipped one."""
+    """Lines for a run that lost one, and for a long run of the whole suite that injected too few, or skipped one."""
+    counts = read_counts(config.faults_path)
+    bad = standing(config.cache, counts, again=config.getoption("lf"))
     whole_suite = len(config.args) == 1 and config.args[0].rstrip("/").endswith("faults")
     if not whole_suite or not config.getoption("--long"):
-        return []
-    total = sum(read_counts(config.faults_path).values(), Counter())
-    bad = [f"{outcome}: {total[outcome]}, must be 0" for outcome in (*OUTCOMES[2:], SKIPPED) if total[outcome]]
-    return missing(read_injected(config.faults_path)) + bad
+        return bad
+    skipped = sum(counts.values(), Counter())[SKIPPED]
+    return missing(read_injected(config.faults_path)) + bad + ([f"{SKIPPED}: {skipped}, must be 0"] if skipped else [])
 
 
 def pytest_sessionfinish(session):
-    """A long run that breaks a promise has failed even if each test passed."""
-    if not hasattr(session.config, "workerinput") and broken_promises(session.config):
-        session.exitstatus = 1
+    """A run that breaks a promise has failed even if each test passed."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.broken_promises = broken_promises(session.config)
+        session.exitstatus = 1 if session.config.broken_promises else session.exitstatus
 
 
 @pytest.fixture(scope="module")
