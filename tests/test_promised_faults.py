@@ -22,10 +22,11 @@ def test_too_few_are_named():
 
 def test_a_second_try_does_not_undo_what_was_lost():
     kept = {}
-    cache = SimpleNamespace(get=kept.get, set=kept.__setitem__)
+    cache = SimpleNamespace(get=kept.get, set=kept.__setitem__)  # pytest's has no length, and so is true
     first, second = {"kill": Counter(survived=5, lost=1), "disk": Counter(refused=2)}, {"kill": Counter(survived=6)}
     assert promised.standing(cache, first, again=False) == promised.standing(cache, second, again=True) == ["lost: 1, must be 0"]
     assert promised.standing(cache, second, again=False) == promised.standing(cache, second, again=True) == []
+    assert promised.standing(None, first, again=True) == ["lost: 1, must be 0"]
 
 
 def test_every_promise_is_of_a_fault_that_is_recorded():

@@ -79,7 +79,7 @@ def pytest_terminal_summary(terminalreporter, config):
 def broken_promises(config):
     """Lines for a run that lost one, and for a long run of the whole suite that injected too few, or skipped one."""
     counts = read_counts(config.faults_path)
-    bad = standing(config.cache, counts, again=config.getoption("lf"))
+    bad = standing(getattr(config, "cache", None), counts, again=config.getoption("lf", False))
     whole_suite = len(config.args) == 1 and config.args[0].rstrip("/").endswith("faults")
     if not whole_suite or not config.getoption("--long"):
         return bad

@@ -46,12 +46,13 @@ def standing(cache: Any, counts: Mapping[str, Counter], again: bool) -> List[str
     What is lost once in a while is lost: a second try does not undo it.
 
     Args:
-        cache: pytest's, which keeps the sums between runs.
+        cache: pytest's, which keeps the sums between runs; None where it is switched off.
         counts: of each fault, how often each outcome.
     """
-    found = Counter(cache.get(BAD_BEFORE, {}) if again else {}) + sum(counts.values(), Counter())
+    found = Counter(cache.get(BAD_BEFORE, {}) if again and cache else {}) + sum(counts.values(), Counter())
     bad = {outcome: found[outcome] for outcome in OUTCOMES[2:] if found[outcome]}
-    cache.set(BAD_BEFORE, bad)
+    if cache:
+        cache.set(BAD_BEFORE, bad)
     return [f"{outcome}: {number}, must be 0" for outcome, number in bad.items()]
 
 
