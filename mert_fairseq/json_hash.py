@@ -18,6 +18,11 @@ def with_hash(content: Mapping[str, Any]) -> Dict[str, Any]:
     return {**content, KEY: content_hash(content)}
 
 
+def is_hashed(content: Mapping[str, Any]) -> bool:
+    """Whether content holds a hash at all."""
+    return content.get(KEY) not in (None, "")
+
+
 def is_unchanged(content: Mapping[str, Any]) -> bool:
     """Whether content is as it was written, as far as it can tell."""
-    return content.get(KEY) in (None, "", content_hash(content))
+    return not is_hashed(content) or content[KEY] == content_hash(content)

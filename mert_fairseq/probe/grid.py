@@ -114,7 +114,7 @@ def search(
                         work.write(_file(point, seed), asdict(_train_point(examples, point, settings, seed)))
                 if progress is not None:
                     progress(sum(work.read(_file(other, seed)) is not None for other in points), len(points))
-    return [_point_score(work, point, seed) for point in points]
+    return [work.read_as(_file(point, seed), PointScore) for point in points]
 
 
 def choose(scores: Sequence[PointScore]) -> PointScore:
@@ -135,12 +135,3 @@ def _train_point(examples: Examples, point: GridPoint, settings: HeadSettings, s
 
 def _file(point: GridPoint, seed: int) -> str:
     return f"grid_{point.name}_seed-{seed}"
-
-
-def _point_score(work: KeptWork, point: GridPoint, seed: int) -> PointScore:
-    content = work.read(_file(point, seed))
-    try:
-        return PointScore(**content)
-    except TypeError:
-        path = work.folder / f"{_file(point, seed)}.json"
-        raise MertError(f"{path}: is no grid point; remove it, and the same command makes it again") from None

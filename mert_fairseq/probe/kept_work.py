@@ -1,7 +1,7 @@
 """What a probe has finished, kept so that a killed one goes on and two processes can share the work.
 
     WORK/settings.json       what all that is kept depends on
-    WORK/<name>.json         one finished piece, with its own hash and the checksum of its array
+    WORK/<name>.json         one finished piece, with its own hash and the checksum of its array's file; see `kept_json`
     WORK/<name>.npy          its array, where it has one; written first
     WORK/<name>.lock         held while a process works on it; the system frees it when the process ends, however
 """
@@ -12,18 +12,18 @@ import json
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional, TypeVar
 
 import numpy as np
 
 from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.part_files import remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
-from mert_fairseq.json_hash import KEY, is_unchanged, with_hash
-from mert_fairseq.json_text import parse_json
+from mert_fairseq.probe.kept_json import GOES_ON, read_kept, say_undone, unlike_before, unreadable, write_kept
 
-GOES_ON = "make room, and the same command goes on"
-ARRAY_SUM = "array_crc32"
+FILE_SUM = "array_file_crc32"
+SETTINGS = "settings"
+Kind = TypeVar("Kind")
 
 
 class KeptWork:
@@ -44,15 +44,13 @@ class KeptWork:
         except OSError as error:
             raise MertError(f"{folder}: cannot be made ({error.strerror}); give another folder") from None
         remove_abandoned(self.folder, ".*.part")
-        wanted = json.loads(json.dumps(settings))
-        with self.claimed("settings"):
-            found = self.read("settings")
-            if found is None:
-                self.write("settings", wanted)
-            elif found != wanted:
-                name = next(name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name))
-                unlike = f"{name} {_short(found.get(name))}, now {_short(wanted.get(name))}"
-                raise MertError(f"{self.folder}: begun with {unlike}; give another folder, or remove this one to begin anew")
+        with self.claimed(SETTINGS):
+            has_work = any(path.stem != SETTINGS for path in self.folder.glob("*.json"))
+            unlike = unlike_before(self._json(SETTINGS), settings, has_work)
+        if unlike:
+            name, (before, now) = next(iter(unlike.items()))
+            said = f"{name} {_short(before)}, now {_short(now)}"
+            raise MertError(f"{self.folder}: begun with {said}; give another folder, or remove this one to begin anew")
 
     @contextmanager
     def claimed(self, name: str, wait: bool = True) -> Iterator[bool]:
@@ -66,56 +64,49 @@ class KeptWork:
                 yield True
 
     def read(self, name: str) -> Optional[Dict[str, Any]]:
-        """A finished piece; None if it is not finished."""
-        content = self._read(name)
-        return None if content is None else {key: value for key, value in content.items() if key not in (KEY, ARRAY_SUM)}
+        """A finished piece; None if it is not finished, or without a checksum, as earlier versions kept it.
 
-    def _read(self, name: str) -> Optional[Dict[str, Any]]:
-        """The same, with its hash and its array's checksum."""
-        path = self.folder / f"{name}.json"
-        try:
-            content = parse_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        Raises:
+            MertError: it is not as it was written.
+        """
+        content = read_kept(self._json(name))
+        if content is not None and content.pop(FILE_SUM, None) is None and self._npy(name).exists():
+            say_undone(self._npy(name))
             return None
-        except (OSError, ValueError) as error:
-            raise unreadable(path, error) from None
-        if not isinstance(content, dict):
-            raise unreadable(path, "no object")
-        if not is_unchanged(content):
-            raise unreadable(path, "it was changed since it was written")
         return content
 
-    def read_array(self, name: str) -> np.ndarray:
-        """The array of a finished piece."""
-        path = self.folder / f"{name}.npy"
+    def read_as(self, name: str, kind: Callable[..., Kind]) -> Kind:
+        """What `kind` makes of the values of a finished piece; raises MertError where they are not those that it takes."""
         try:
-            array, content = np.array(map_array(path)), self._read(name)
+            return kind(**(self.read(name) or {}))
+        except TypeError:
+            raise unreadable(self._json(name), "it does not hold what this version keeps there") from None
+
+    def read_array(self, name: str) -> np.ndarray:
+        """The array of a finished piece; raises MertError where it is not as it was written."""
+        path, content = self._npy(name), read_kept(self._json(name)) or {}
+        try:
+            if zlib.crc32(path.read_bytes()) != content.get(FILE_SUM):
+                raise ValueError("not as it was written")
+            return np.array(map_array(path))
         except (OSError, ValueError) as error:
-            raise unreadable(path, error, with_json=True) from None
-        if content is None or content.get(ARRAY_SUM) != zlib.crc32(array):
-            raise unreadable(path, "not as it was written", with_json=True)
-        return array
+            mend = f"remove it and {path.stem}.json, and the same command makes them again"
+            raise unreadable(path, error, mend) from None
 
     def write(self, name: str, content: Dict[str, Any], array: Optional[np.ndarray] = None) -> None:
         """Keeps a finished piece; it is there as a whole or not at all."""
         if array is not None:
-            array, buffer = np.ascontiguousarray(array), io.BytesIO()
+            buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
-            write_whole(self.folder / f"{name}.npy", buffer.getvalue(), GOES_ON)
-            content = {**content, ARRAY_SUM: zlib.crc32(array)}
-        write_whole(self.folder / f"{name}.json", json_bytes(with_hash(content)), GOES_ON)
+            write_whole(self._npy(name), buffer.getvalue(), GOES_ON)
+            content = {**content, FILE_SUM: zlib.crc32(buffer.getvalue())}
+        write_kept(self._json(name), content)
 
+    def _json(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
 
-def unreadable(path: Path, why: object, with_json: bool = False) -> MertError:
-    """What to raise for a kept file; of an array, whose JSON must go with it."""
-    if with_json:
-        return MertError(f"{path}: cannot be read ({why}); remove it and {path.stem}.json, and the same command makes them again")
-    return MertError(f"{path}: cannot be read ({why}); remove it, and the same command makes it again")
-
-
-def json_bytes(content: Dict[str, Any]) -> bytes:
-    """Text of a JSON file; raises ValueError for numbers that JSON does not have."""
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    def _npy(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -66,14 +67,15 @@ def probe_task(
     work = KeptWork(Path(folder) / "work", {"task": task.name, "monitor": task.monitor, **inputs, **settings})
     scores = search(layers, points, task.head, grid.seeds[0], work, progress)
     chosen = choose(scores)
-    scored, seeds = _test(task, data, layers, chosen.point, grid.seeds, work)
+    scored, heads = _test(task, data, layers, chosen.point, grid.seeds, work)
     per_seed, together = scores_of(scored)
     results = Results(
         task=task.name, metrics=tuple(task.metrics), monitor=task.monitor, classes=tuple(data.classes), encoder=dict(encoder),
         data=facts,
         settings={**settings, **asked(grid, layers.num_layers), "audio": audio_hash, "any_counts": any_counts},
         versions=versions(), grid=[asdict(one) for one in scores], chosen=_named(chosen),
-        seeds=[SeedScore(scores=found, **seed) for seed, found in zip(seeds, per_seed)], scores=together, predictions_sha256="",
+        seeds=[work.read_as(head, partial(SeedScore, scores=found)) for head, found in zip(heads, per_seed)],
+        scores=together, predictions_sha256="",
     )  # fmt: skip
     return write_results(Path(folder), results, scored)
 
@@ -118,8 +120,8 @@ def _named(chosen: PointScore) -> Dict[str, Any]:
 
 def _test(
     task: Task, data: TaskData, layers: Layers, point: GridPoint, seeds: Sequence[int], work: KeptWork
-) -> Tuple[Scored, List[Dict[str, Any]]]:
-    """Test items' estimates of one head per seed, and what is known of each head."""
+) -> Tuple[Scored, List[str]]:
+    """Test items' estimates of one head per seed, and under which name each head's piece is kept."""
     names = [f"test_{point.name}_seed-{seed}" for seed in seeds]
     examples = layers.of_layer(point.layer) if any(work.read(name) is None for name in names) else None
     for name, seed in zip(names, seeds):
@@ -135,4 +137,4 @@ def _test(
     items = data.of("test")
     parts = tuple(item.recording or item.name for item in items) if any(item.recording for item in items) else None
     own = tuple(item.name for item in items), layers.reference("test"), estimates, tuple(data.classes), tuple(task.metrics)
-    return Scored(*own, parts), [work.read(name) for name in names]
+    return Scored(*own, parts), names

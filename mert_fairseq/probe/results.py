@@ -18,7 +18,7 @@ from mert_fairseq.data.part_files import write_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_hash import KEY, is_unchanged, with_hash
 from mert_fairseq.json_text import parse_json
-from mert_fairseq.probe.kept_work import GOES_ON, json_bytes
+from mert_fairseq.probe.kept_json import GOES_ON, json_bytes
 from mert_fairseq.probe.metrics import in_points, score
 from mert_fairseq.probe.provenance import made_now
 from mert_fairseq.probe.significance import Scored, interval, replicate_scores

@@ -18,7 +18,7 @@ import numpy as np
 from mert_fairseq.data.array_files import map_array
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
-from mert_fairseq.probe.kept_work import unreadable
+from mert_fairseq.probe.kept_json import unreadable
 
 HEADER, BLOCK = 8, 248  # rows
 STEPS = 255

@@ -1,6 +1,5 @@
 """What a probe has finished is kept whole, shared between processes, and not done again."""
 
-import json
 import os
 import signal
 import threading
@@ -72,35 +71,6 @@ def test_work_of_other_settings_is_refused(tmp_path):
         probed(tmp_path, data=make_data("classes", seed=3))
     with pytest.raises(MertError, match='begun with options {}, now {"tolerance": 0.02}'):
         probed(tmp_path, options={"tolerance": 0.02})
-
-
-def test_kept_work_that_was_damaged_is_named(tmp_path):
-    grid = GridSettings(layers=(0,), rates=(1e-2,), seeds=(1,))
-    probed(tmp_path, grid=grid)
-    kept = tmp_path / "work" / "grid_layer-0_rate-0.01_seed-1.json"
-    for text, message in (("{", "cannot be read"), ('{"layer": 0}', "is no grid point")):
-        kept.write_text(text)
-        with pytest.raises(MertError, match=f"grid_layer-0_rate-0.01_seed-1.json: {message}.*; remove it"):
-            probed(tmp_path, grid=grid)
-    kept.unlink()
-    (tmp_path / "work" / "test_layer-0_rate-0.01_seed-1.npy").write_bytes(b"no array")
-    with pytest.raises(MertError, match="test_layer-0_rate-0.01_seed-1.npy: cannot be read"):
-        probed(tmp_path, grid=grid)
-
-
-def test_kept_work_that_is_not_as_it_was_written_is_refused(tmp_path):
-    work = KeptWork(tmp_path, {})
-    work.write("piece", {"value": 1.0}, np.ones(3))
-    text = (tmp_path / "piece.npy").read_bytes()
-    for changed in (text[:-1] + b"\x01", text[:-8]):
-        (tmp_path / "piece.npy").write_bytes(changed)
-        with pytest.raises(MertError, match="piece.npy: cannot be read .*; remove it and piece.json"):
-            work.read_array("piece")
-    content = json.loads((tmp_path / "piece.json").read_text())
-    for changed in (json.dumps({**content, "value": 2.0}), "[1]"):
-        (tmp_path / "piece.json").write_text(changed)
-        with pytest.raises(MertError, match="piece.json: cannot be read .*; remove it"):
-            work.read("piece")
 
 
 class Nothing:
