@@ -1,9 +1,11 @@
 """Frames of whole recordings, for what happens in time: heard once per encoder, those hidden states kept that are asked for.
 
-    CACHE/{encoder}/frames/{recording}/{layer}.npy     see `stored_frames`; complete under its own name
+    CACHE/{encoder}/frames/{recording}/{layer}.array     see `stored_frames`; counts once it is there, which it is as a whole, and is
+                                                         refused where it is not as it was written
 """
 
 import hashlib
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from mert_fairseq.data.checked_arrays import SUFFIX
 from mert_fairseq.data.part_files import remove_abandoned
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.audio_pieces import AudioSegment
@@ -20,8 +23,10 @@ from mert_fairseq.frames import FRAME_RATE, SAMPLE_RATE
 from mert_fairseq.probe.encoders import ProbedEncoder
 from mert_fairseq.probe.features import cache_folder, item_segment, keys_hash, window_key
 from mert_fairseq.probe.items import Item
-from mert_fairseq.probe.stored_frames import StoredFrames, are_stored, num_rows, store_frames
+from mert_fairseq.probe.stored_frames import StoredFrames, num_rows, older_files, store_frames
 from mert_fairseq.probe.task import Hearing
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Recording:
     @property
     def missing(self) -> List[int]:
         """Hidden states that are not kept yet."""
-        return [layer for layer, path in self.files.items() if not are_stored(path)]
+        return [layer for layer, path in self.files.items() if not path.exists()]
 
 
 def recordings_of(
@@ -58,7 +63,7 @@ def recordings_of(
         segment = item_segment(item, encoder.shortest, hearing.first_s)
         key = f"{window_key(segment, root)}\t{hearing.window_s:g}"
         own = folder / hashlib.sha256(key.encode()).hexdigest()[:32]
-        found.append(Recording(segment, key, {layer: own / f"{layer}.npy" for layer in layers}))
+        found.append(Recording(segment, key, {layer: own / f"{layer}{SUFFIX}" for layer in layers}))
     return found
 
 
@@ -93,9 +98,16 @@ def hear_frames(
     window_s = hearing.window_s if encoder.frame_rate == FRAME_RATE else MOST_SECONDS  # windows are laid together at our rate alone
     folder = cache_folder(cache, encoder) / "frames"
     if missing:
+        _tell_of_older(folder, missing)
         _make_room(folder, missing_bytes(encoder, recordings))
         _compute(encoder, missing, FeatureSettings(_only_layer(missing), "frames", window_s, batch), progress)
     return [StoredFrames(encoder.num_layers, recording.files) for recording in recordings]
+
+
+def _tell_of_older(folder: Path, missing: Sequence[Recording]) -> None:
+    older = sum(bool(older_files(recording.files[layer])) for recording in missing for layer in recording.missing)
+    if older:
+        logger.warning(f"{folder}: {older} hidden states are kept without a checksum, as earlier versions wrote them; they are heard again")
 
 
 def _make_room(folder: Path, wanted: int) -> None:

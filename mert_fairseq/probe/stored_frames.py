@@ -1,22 +1,19 @@
 """Frames of one recording in 8 bits a value, half the space of float16: a file or an array per hidden state.
 
-    {layer}.npy      uint8 [R, D], in blocks of 256 rows, the last one shorter: two rows of float32 as eight of bytes, which are offset and
-                     step of each dimension, and 248 frames (3.3 s)
-    {layer}.crc32    of the array's bytes, eight hexadecimal digits; written first
+    {layer}.array    uint8 [R, D] in the form of `checked_arrays`; in blocks of 256 rows, the last one shorter: two rows of float32 as
+                     eight of bytes, which are offset and step of each dimension, and 248 frames (3.3 s)
 
 A value is its dimension's offset plus a whole number of steps, of which the dimension's range in the block has 255: what is lost is a
 thousandth of the range on average, under a hundredth of the deviation of features that are spread normally. A frame that is far from all
 others makes the steps of its own block alone coarse.
 """
 
-import zlib
 from pathlib import Path
-from typing import Mapping, Sequence, Union
+from typing import Dict, List, Mapping, Sequence, Union
 
 import numpy as np
 
-from mert_fairseq.data.array_files import map_array
-from mert_fairseq.data.part_files import written_whole
+from mert_fairseq.data.checked_arrays import Mapped, map_checked, write_checked
 from mert_fairseq.errors import MertError
 from mert_fairseq.probe.kept_json import unreadable
 
@@ -59,15 +56,14 @@ def store_frames(path: Path, frames: np.ndarray) -> None:
     """Float [T, D] of a hidden state, as a file; raises OSError where it cannot be written, MertError for frames that are not finite."""
     rows = encode(frames)
     path.parent.mkdir(exist_ok=True)
-    with written_whole(_sum_path(path)) as part:
-        part.write_text(_checksum(rows))
-    with written_whole(path) as part, open(part, "wb") as file:
-        np.save(file, rows, allow_pickle=False)
+    write_checked(path, rows)
+    for older in older_files(path):
+        older.unlink(missing_ok=True)
 
 
-def are_stored(path: Path) -> bool:
-    """Whether the file is there with its checksum, which older ones have not."""
-    return path.exists() and _sum_path(path).exists()
+def older_files(path: Path) -> List[Path]:
+    """What earlier versions kept of the same frames, in two files, of which two processes could leave one each."""
+    return [older for older in (path.with_suffix(".npy"), path.with_suffix(".crc32")) if older.exists()]
 
 
 class StoredFrames:
@@ -81,12 +77,17 @@ class StoredFrames:
         num_layers: L.
         num_frames: T.
         dim: D.
+
+    Raises:
+        MertError: a file is missing or damaged; of those after the first, when they are asked for.
     """
 
     def __init__(self, num_layers: int, layers: Mapping[int, Rows]):
-        self.num_layers, self._layers, self._checked = num_layers, dict(layers), set()
-        rows, self.dim = _open(next(iter(self._layers.values()))).shape
-        self.num_frames = rows - HEADER * -(-rows // (HEADER + BLOCK))
+        self.num_layers, self._layers = num_layers, dict(layers)
+        self._checked: Dict[int, int] = {}
+        first = next(iter(self._layers.values()))
+        self._shape = (_open(first).array if isinstance(first, Path) else first).shape
+        self.num_frames, self.dim = self._shape[0] - HEADER * -(-self._shape[0] // (HEADER + BLOCK)), self._shape[1]
 
     @classmethod
     def of(cls, states: np.ndarray) -> "StoredFrames":
@@ -106,36 +107,24 @@ class StoredFrames:
         return StoredFrames(self.num_layers, {number: np.array(self._rows(number))})
 
     def _rows(self, number: int) -> np.ndarray:
-        """Of one hidden state; a file's checksum is looked at once."""
+        """Of one hidden state. A file is read whole once, and again where another process has put its own in its place."""
         rows = self._layers[number]
+        if not isinstance(rows, Path):
+            return rows
         opened = _open(rows)
-        if isinstance(rows, Path) and number not in self._checked:
-            _check(rows, opened)
-            self._checked.add(number)
-        return opened
+        try:
+            if opened.array.shape != self._shape:
+                raise ValueError(f"shape {opened.array.shape}, {self._shape} wanted")
+            if self._checked.get(number) != opened.checksum:
+                opened.check()
+        except ValueError as error:
+            raise unreadable(rows, error) from None
+        self._checked[number] = opened.checksum
+        return opened.array
 
 
-def _open(rows: Rows) -> np.ndarray:
-    if isinstance(rows, np.ndarray):
-        return rows
+def _open(path: Path) -> Mapped:
     try:
-        return map_array(rows)
-    except (OSError, ValueError, EOFError) as error:
-        raise unreadable(rows, error) from None
-
-
-def _check(path: Path, rows: np.ndarray) -> None:
-    try:
-        said = _sum_path(path).read_text(encoding="utf-8")
+        return map_checked(path, "|u1", 2)
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
-    if said != _checksum(rows):
-        raise unreadable(path, "not as it was written")
-
-
-def _checksum(rows: np.ndarray) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(rows)):08x}"
-
-
-def _sum_path(path: Path) -> Path:
-    return path.with_suffix(".crc32")

@@ -85,7 +85,7 @@ def test_under_frames_where_others_take_the_room_meanwhile(faults, interpreter, 
     out = small_disk(100_000) / "out"
     before = "from mert_fairseq.probe import frame_features\nframe_features.missing_bytes = lambda *given: 0"
     started = interpreter.run(*command.argv(out), before=before)
-    half = list(out.rglob("*.npy"))
+    half = list(out.rglob("*.array"))
 
     def whole():
         small_disk(64 << 20)
