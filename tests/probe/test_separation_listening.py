@@ -3,39 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from made_separation import CountingEncoder, counting
 
 from mert_fairseq.errors import MertError
-from mert_fairseq.frames import receptive_field
 from mert_fairseq.probe.encoders import open_encoder
 from mert_fairseq.probe.separation.listening import Listener
 from mert_fairseq.probe.separation.network import SeparationNetwork
 from mert_fairseq.probe.separation.settings import SeparationSettings
 from mert_fairseq.probe.separation.spectrogram import num_frames
 from mert_fairseq.probe.separation.stored_features import KeepingListener, num_bytes
-
-
-class CountingEncoder:
-    """State l of frame t is (l, first sample of the frame / 320), from waves that count their samples.
-
-    Attributes:
-        heard: shapes of the waves it was given.
-    """
-
-    name, dim, device, weights_hash = "counting", 2, torch.device("cpu"), "counting"
-
-    def __init__(self, num_layers=3, frame_rate=75.0):
-        self.num_layers, self.frame_rate, self.hop = num_layers, frame_rate, round(24_000 / frame_rate)
-        self.shortest, self.heard = receptive_field() if frame_rate == 75 else self.hop, []
-
-    @torch.inference_mode()
-    def hidden_states(self, wave, last=None):
-        self.heard.append(tuple(wave.shape))
-        first = wave.unfold(1, self.shortest, self.hop)[..., 0] / 320
-        return [torch.stack([torch.full_like(first, layer), first], -1) for layer in range((self.num_layers if last is None else last) + 1)]
-
-
-def counting(num_samples, start=0):
-    return torch.arange(start, start + num_samples, dtype=torch.float32)
 
 
 def test_chunks_have_the_spectrograms_frames_whatever_is_heard_at_a_time():
@@ -96,7 +72,7 @@ def test_kept_features_are_heard_once_and_last(tmp_path):
     again = keeping.chunks(waves[[3, 1, 2]], np.array([3, 1, 2]))
     assert encoder.heard == [(1, 24_000)] and torch.equal(again[:, 1:], first[:, 1:])
     assert torch.equal(torch.cat(list(keeping.song(counting(60_000), "train/a song")), 2), song) and len(encoder.heard) == 1
-    written = sum(path.stat().st_size for path in tmp_path.rglob("*.npy")) - 2 * 128 - 4 - 128
+    written = sum(path.stat().st_size for path in tmp_path.rglob("*.*")) - 3 * 128 - 4 * 8  # headers, and the mixes' checksums
     assert written == num_bytes(encoder, settings, 4, []) + 3 * num_frames(60_000) * 2 * 2
 
 

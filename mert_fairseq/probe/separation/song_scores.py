@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchaudio.functional import resample
 
+from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
 from mert_fairseq.probe.separation.inference import song_masks, split
 from mert_fairseq.probe.separation.listening import Listener
@@ -43,7 +44,7 @@ def score_songs(
 
 
 def score_song(networks: Dict[str, SeparationNetwork], listener: Listener, settings: SeparationSettings, track: Track) -> Dict[str, Score]:
-    """Scores of one song's stems."""
+    """Scores of one song's stems; raises MertError for estimates that are not finite."""
     mixture, *references = read_song(track, ["mixture", *networks])
     estimates = list(split(song_masks(networks, listener, mixture, track.name), mixture, settings.wiener).values())
     if settings.score_rate == NATIVE_RATE:
@@ -53,10 +54,12 @@ def score_song(networks: Dict[str, SeparationNetwork], listener: Listener, setti
     for stem, reference in zip(networks, references):
         if not reference.any():
             logger.warning(f"{track.name}: {stem} is silent; its SDR counts in the mean, as published, and says little")
-    return {
-        stem: {"sdr": global_sdr(reference, estimate), "sdr_median": None if np.isnan(median) else float(median)}
-        for stem, reference, estimate, median in zip(networks, references, estimates, medians)
-    }
+    found = {stem: global_sdr(reference, estimate) for stem, reference, estimate in zip(networks, references, estimates)}
+    for stem, sdr in found.items():
+        if not np.isfinite(sdr):
+            raise MertError(f"{track.name}: SDR of {stem} is {sdr}; the encoder's weights or its precision are at fault")
+    medians = [float(median) if np.isfinite(median) else None for median in medians]
+    return {stem: {"sdr": found[stem], "sdr_median": median} for stem, median in zip(found, medians)}
 
 
 def _at_native_rate(wave: Tensor, num_samples: int) -> Tensor:
