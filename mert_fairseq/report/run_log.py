@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -108,7 +108,7 @@ def _record_of(line: str) -> Record:
     for key, value in fields.items():
         try:
             numbers[key] = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
     return numbers
 
@@ -135,8 +135,15 @@ def read_run_config(run_dir: Path) -> DictConfig:
         config = OmegaConf.load(hydra_dir / "config.yaml")
         cwd = Path(OmegaConf.load(hydra_dir / "hydra.yaml").hydra.runtime.cwd)
         config.task.label_dir = str(cwd / (config.task.get("label_dir") or config.task.data))
-        config.task.data, config.task.labels = str(cwd / config.task.data), list(config.task.labels)
+        config.task.data, config.task.labels = str(cwd / config.task.data), _names(config.task.labels)
     except UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MertError(f"{hydra_dir}: not the configuration of a training run ({reason}); give the run folder as it was written") from None
     return config
+
+
+def _names(labels: object) -> List[str]:
+    """Raises ValueError for anything but a list of names: a text would be taken for one of letters, a mapping for its keys."""
+    if not isinstance(labels, ListConfig) or not labels or not all(isinstance(name, str) and name for name in labels):
+        raise ValueError(f"task.labels {str(labels)[:80]!r}: a list of names wanted, e.g. [encodec]")
+    return list(labels)

@@ -60,6 +60,12 @@ def test_bytes_that_are_no_text_and_fields_that_are_no_numbers_are_ignored(tmp_p
     assert sorted(log.valid) == [100, 200] and not {"note", "list", "none"} & log.valid[100].keys()
 
 
+def test_a_number_that_no_float_holds_is_passed_over(tmp_path):
+    """As what is no number is: a whole number of 400 digits."""
+    log = read_run_log(write_log(tmp_path / "run", {**train_record(100, 2.0), "gnorm": 10**400}, train_record(200, 1.0)))
+    assert log.curve("loss", "train") == ([100, 200], [2.0, 1.0]) and log.curve("gnorm", "train") == ([], [])
+
+
 def test_logs_that_tell_nothing_are_refused(tmp_path):
     with pytest.raises(MertError, match="hydra_train.log: no such log; give the run folder"):
         read_run_log(tmp_path)
@@ -88,6 +94,14 @@ def test_a_configuration_without_its_data_or_labels_is_refused(tmp_path, task):
     """A file that was cut may still be YAML."""
     write_config(tmp_path, task, "/home")
     with pytest.raises(MertError, match="not the configuration of a training run .*; give the run folder as it was written"):
+        read_run_config(tmp_path)
+
+
+@pytest.mark.parametrize("labels", [None, "encodec", {"encodec": 1}, [], [1, None], ["encodec", ""], [["encodec"]], 3, True])
+def test_labels_that_are_no_list_of_names_are_refused(tmp_path, labels):
+    """A text would be a list of letters."""
+    write_config(tmp_path, {"data": "m", "labels": labels}, "/home")
+    with pytest.raises(MertError, match=r"training run .task.labels .*: a list of names wanted, e.g. \[encodec\].; give the run folder"):
         read_run_config(tmp_path)
 
 
