@@ -16,6 +16,9 @@ def damages(text, faults, rng, flips=(12, 80), cuts=(5, 30)):
         changed = bytearray(text)
         changed[int(rng.integers(len(text)))] ^= 1 << int(rng.integers(8))
         yield "bit flipped", bytes(changed)
+    for _ in range(faults.times(2, 10) if text else 0):
+        place, length = int(rng.integers(len(text))), int(rng.integers(1, 65))
+        yield "noise", text[:place] + rng.bytes(min(length, len(text) - place)) + text[place + length :]
     for content in FOREIGN:
         yield "foreign", content
 

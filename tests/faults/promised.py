@@ -22,6 +22,7 @@ LEAST: Dict[str, int] = {
     **{f"audio: {suffix} cut, reader": 1 for suffix in FORMATS},
     **{f"audio: odd files, manifest / {name}.wav": 1 for name in ("empty", "none", "nan", "inf", "one")},
     "audio: hours long / 2 h": 1,
+    **{f"kept {what}, *: {kind}": 20 for what in ("work", "frames", "separation") for kind in ("bit flipped", "cut", "noise")},
     "shard: npy cut or longer, training start": 1,
     **{f"shard: bit of the {part} flipped, training": 1 for part in ("json", "header", "data")},
     "shard: moved or missing, training start / renamed": 1,

@@ -44,9 +44,14 @@ def stems_of(settings):
     return {stem: StemTraining(stem, LISTENER, settings) for stem in settings.targets}
 
 
+def opened_run(folder):
+    """The run folder."""
+    return RunFolder(folder, LISTENER.encoder, SETTINGS, {})
+
+
 def make_run(folder):
     """A run folder after an epoch: state, best network, scores of one song."""
-    run, stems = RunFolder(folder, LISTENER.encoder, SETTINGS, {}), list(stems_of(SETTINGS).values())
+    run, stems = opened_run(folder), list(stems_of(SETTINGS).values())
     stems[0].judge(1.25, 0)
     run.save_network(stems[0])
     run.save_training(stems, 1, 0)
@@ -55,7 +60,7 @@ def make_run(folder):
 
 def made_run(folder):
     """All that is read of it, as what can be compared."""
-    run, stems = RunFolder(folder, LISTENER.encoder, SETTINGS, {}), list(stems_of(SETTINGS).values())
+    run, stems = opened_run(folder), list(stems_of(SETTINGS).values())
     place, (stem,) = run.load_training(stems), stems
     found = [_bytes(stem.network)]
     run.load_network(stem)
