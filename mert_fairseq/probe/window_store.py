@@ -2,7 +2,7 @@
 
     FOLDER/store.json     version, shape of a row
     FOLDER/rows.f32       float32 rows, one behind the other
-    FOLDER/index.tsv      one line per row: its number, its checksum (CRC-32), its key
+    FOLDER/index.tsv      one line per row: its number, checksums (CRC-32) of the row and of its key, its key
 
 A row counts once its line is in the index, which is written behind it: what a killed process leaves half-written is cut off. One process
 writes at a time, others wait; readers need no lock.
@@ -15,7 +15,7 @@ import os
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class WindowStore:
     def __init__(self, folder: Path, shape: Tuple[int, ...]):
         self.folder, self.shape = folder, tuple(shape)
         self._row_bytes = 4 * int(np.prod(shape))
+        self._told: Set[int] = set()
         content, path = {"version": VERSION, "shape": list(shape)}, folder / "store.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -74,12 +75,17 @@ class WindowStore:
         sums = [zlib.crc32(np.ascontiguousarray(row, "<f4").tobytes()) for row in rows]
         with open(self._rows, "ab") as file:
             file.write(np.ascontiguousarray(rows, "<f4").tobytes())
+        lines = (f"{number}\t{checksum:08x}{_key_sum(key)}\t{key}\n" for number, (checksum, key) in enumerate(zip(sums, keys), first))
         with open(self._index, "a", encoding="utf-8") as file:
-            file.write("".join(f"{number}\t{checksum:08x}\t{key}\n" for number, (checksum, key) in enumerate(zip(sums, keys), first)))
+            file.write("".join(lines))
 
     def places(self) -> Dict[str, int]:
-        """Number of each key's row. Raises MertError for an index that was changed."""
-        return {key: row for row, (_, key) in enumerate(self._entries())}
+        """Number of each key's row; a key that has not its checksum is left out, so that its window is heard again.
+
+        Raises:
+            MertError: lines are missing from the index, or it is none.
+        """
+        return {key: row for row, (_, key) in enumerate(self._entries()) if key is not None}
 
     def check(self, numbers: Iterable[int]) -> None:
         """Raises MertError if one of those rows does not have its checksum."""
@@ -103,15 +109,19 @@ class WindowStore:
     def _index(self) -> Path:
         return self.folder / "index.tsv"
 
-    def _entries(self) -> List[Tuple[str, str]]:
-        """(checksum, key) of each row."""
+    def _entries(self) -> List[Tuple[str, Optional[str]]]:
+        """(checksum, key) of each row; None for a damaged key. Lines of earlier versions have no checksum of the key."""
         found = []
         for row, line in enumerate(self._lines()):
             number, _, rest = line.partition("\t")
-            checksum, tab, key = rest.partition("\t")
+            checksums, tab, key = rest.partition("\t")
             if number != str(row) or not tab:
                 raise MertError(f"{self._index}: line {row + 1} was changed since it was written; remove {self.folder} to hear all again")
-            found.append((checksum, key))
+            sound = checksums[8:] in ("", _key_sum(key))
+            if not sound and row not in self._told:
+                logger.warning(f"{self._index}: line {row + 1} is not as it was written; its window is heard again")
+                self._told.add(row)
+            found.append((checksums[:8], key if sound else None))
         return found
 
     def _lines(self) -> List[str]:
@@ -121,6 +131,10 @@ class WindowStore:
         *lines, _ = self._index.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         size = self._rows.stat().st_size if self._rows.exists() else 0
         return lines[: size // self._row_bytes]
+
+
+def _key_sum(key: str) -> str:
+    return f"{zlib.crc32(key.encode('utf-8', 'surrogateescape')):08x}"
 
 
 def _made(path: Path) -> Path:

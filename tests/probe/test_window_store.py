@@ -53,6 +53,24 @@ def test_rows_without_their_line_do_not_count(tmp_path):
     np.testing.assert_array_equal(WindowStore(tmp_path, SHAPE).rows()[:, 0, 0], [1, 2])
 
 
+def test_a_key_that_became_another_does_not_find_the_others_row(tmp_path, caplog):
+    with WindowStore(tmp_path, SHAPE).writing() as store:
+        store.add(["0 song", "24000 song"], np.concatenate([row(1), row(2)]))
+    path = tmp_path / "index.tsv"
+    text = path.read_text()
+    path.write_text(text.replace("24000 song", "0 song"))
+    store = WindowStore(tmp_path, SHAPE)
+    assert store.places() == store.places() == {"0 song": 0}
+    assert caplog.text.count("line 2 is not as it was written; its window is heard again") == 1
+    with store.writing():
+        store.add(["24000 song"], row(2))
+    assert WindowStore(tmp_path, SHAPE).places() == {"0 song": 0, "24000 song": 2}
+    path.write_text("".join(f"{line[:10]}{line[18:]}\n" for line in text.splitlines()))  # of an earlier version
+    again = WindowStore(tmp_path, SHAPE)
+    again.check(again.places().values())
+    assert again.places() == {"0 song": 0, "24000 song": 1}
+
+
 def _write(folder, name, held):
     store = WindowStore(folder, SHAPE)
     with store.writing():
