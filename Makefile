@@ -68,7 +68,7 @@ test-faults: setup
 test-faults-short: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS) tests/faults
 
-# Every reader of files for some seconds, guided by coverage; inputs that bring up a fault are named. Their seconds: make fuzz FUZZ_SECONDS=600
+# Readers of files (tests/fuzz/readers.py and kept_readers.py) for some seconds, guided by coverage; inputs that bring up a fault are named. Their seconds: make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 8
 fuzz: setup
 	$(BIN)/python tests/fuzz/fuzz_all.py $(FUZZ_SECONDS)

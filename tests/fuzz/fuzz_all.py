@@ -1,4 +1,4 @@
-"""Every reader of files fuzzed for so many seconds, two at a time: `python tests/fuzz/fuzz_all.py SECONDS`, or `make fuzz`.
+"""Every reader of `readers` fuzzed for so many seconds, two at a time: `python tests/fuzz/fuzz_all.py SECONDS`, or `make fuzz`.
 
 Exit code 1, with a line, where one brings up a fault, and where nothing could be fuzzed: a fuzzer that did not run has found nothing.
 """

@@ -1,14 +1,15 @@
-"""What is fuzzed: one file among sound ones, and everything that the package reads of it. Anything but MertError is a fault."""
+"""All readers that are fuzzed, by name; of what probes and separation keep see `kept_readers`."""
 
 import json
 import os
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Callable, Dict
 
 import sound_files as sound
 import torch
+from fuzzed_reader import Reader
+from kept_readers import KEPT_READERS
 
 from mert_fairseq.checkpoints import check_resumable, codebook_sizes, read_checkpoint
 from mert_fairseq.data.manifest import read_manifest
@@ -24,35 +25,6 @@ from mert_fairseq.teachers.label_files import LabelFiles
 from mert_fairseq.teachers.store_check import check_store
 
 MOST_ROWS = 50  # of a manifest, looked at one by one
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Attributes: the sound files, the one of them that is fuzzed, what reads the folder they lie in."""
-
-    files: Callable[[], sound.Files]
-    fuzzed: str
-    read: Callable[[Path], object]
-
-    @property
-    def seed(self) -> bytes:
-        """The fuzzed file as it should be."""
-        return self.files()[self.fuzzed]
-
-    def prepare(self, folder: Path) -> None:
-        """Writes the sound files."""
-        for name, data in self.files().items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
-
-    def give(self, folder: Path, data: bytes) -> "str | None":
-        """The refusal of the file with these bytes, or None where it was read; raises whatever else comes of it."""
-        (folder / self.fuzzed).write_bytes(data)
-        try:
-            self.read(folder)
-        except MertError as error:
-            return str(error)
-        return None
 
 
 def _manifest(folder: Path) -> None:
@@ -163,4 +135,5 @@ READERS: Dict[str, Reader] = {
     "run_log": Reader(sound.run, "hydra_train.log", _run),
     "run_config": Reader(sound.run, ".hydra/config.yaml", _run),
     "probe_results": Reader(sound.results, "results.json", read_results),
+    **KEPT_READERS,
 }
