@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from mert_fairseq.class_ids import NUM_SPECIALS, PAD
 from mert_fairseq.data.audio import AudioError, read_audio
+from mert_fairseq.data.batch_storage import lie_together
 from mert_fairseq.data.crop_settings import CropSettings
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.target_store import TargetStore
@@ -156,7 +158,8 @@ class MERTDataset(FairseqDataset):
         net_input["ids"] = [sample["id"] for sample in samples]  # a list stays on the host, where random draws are made
         if self.cqt_store is not None:
             net_input["cqt_targets"] = torch.stack([_fit(sample["cqt"], frames, 0.0) for sample in samples])
-        return {"id": torch.tensor(net_input["ids"]), "net_input": net_input, "target_list": list(targets.unbind(-1))}
+        batch = {"id": torch.tensor(net_input["ids"]), "net_input": net_input, "target_list": list(targets.unbind(-1))}
+        return batch if get_worker_info() is None else lie_together(batch)
 
     def num_tokens(self, index: int) -> int:
         """Samples of an item."""

@@ -42,6 +42,18 @@ def test_equals_fairseqs_stack(monkeypatch, num_samples, num_clips):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-7, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
 
 
+def test_all_clips_at_once_as_elsewhere_than_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(conv_stack, "_pieces", lambda blocks, width: [(slice(None), 0, blocks.size(1))])
+    ours, reference = both(PUBLISHED_SHAPE)
+    wave = torch.randn(3, 7_999, dtype=torch.float64)
+    found, wanted = ours(wave), reference(wave)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    for stack, out in ((ours, found), (reference, wanted)):
+        (out * torch.linspace(-1, 1, out.size(-1), dtype=torch.float64)).sum().backward()
+    for mine, theirs in zip(ours.parameters(), reference.parameters()):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-7, atol=1e-7)
+
+
 @pytest.mark.parametrize("layers", [[(4, 3, 1), (5, 2, 1)], [(4, 2, 3), (6, 1, 2)], [(4, 10, 5), (6, 7, 2), (8, 4, 4)], [(4, 8, 4)]])
 def test_any_kernel_and_stride(layers):
     ours, reference = both(layers)
@@ -95,9 +107,9 @@ def test_rows_behind_the_valid_ones_do_not_count_in_the_norm():
     windows, weight = torch.randn(2, 20, 4), torch.randn(3, 4)
     spoiled = windows.clone()
     spoiled[:, 15:] = 1e3
-    clean, again = normalised_conv(windows[:, :15], weight, norm, 15)
-    assert again().equal(clean)
-    torch.testing.assert_close(normalised_conv(spoiled, weight, norm, 15)[0][:, :15], clean)
+    (clean, factors), (among_spoiled, same_factors) = (normalised_conv(given, weight, norm, 15) for given in (windows[:, :15], spoiled))
+    torch.testing.assert_close(among_spoiled[:, :15], clean)
+    torch.testing.assert_close(same_factors, factors)
 
 
 def test_a_clip_does_not_hear_its_neighbour():

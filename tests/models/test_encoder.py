@@ -10,7 +10,7 @@ from fairseq.modules import MultiheadAttention
 from torch import nn
 
 from mert_fairseq.models.mert.attention import SelfAttention, WrittenOutAttention
-from mert_fairseq.models.mert.dropout import Dropout, draw_dropped, draw_kept, keep
+from mert_fairseq.models.mert.dropout import Dropout, draw_kept, keep
 from mert_fairseq.models.mert.position_conv import PositionConv, correlate
 
 
@@ -46,16 +46,18 @@ def test_attention_equals_fairseqs(padding, grad):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("padded", [False, True])
-def test_gradients_of_the_written_out_attention(monkeypatch, dropout, padded):
-    signs = draw_dropped(0.3, torch.empty(3, 5, 5, dtype=torch.float64))
-    monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_dropped", lambda p, out: signs)
+@pytest.mark.parametrize("scores", [1, 1 << 17])  # one head at a time, and all at once
+def test_gradients_of_the_written_out_attention(monkeypatch, scores, dropout, padded):
+    kept = draw_kept((3, 5, 5), 0.3, torch.float64)
+    monkeypatch.setattr("mert_fairseq.models.mert.attention.SCORES", scores)
+    monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_kept", lambda *_: kept)
     heads = [torch.randn(3, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] + [True] * 4]) if padded else None
     assert torch.autograd.gradcheck(lambda q, k, v: WrittenOutAttention.apply(q, k, v, padding, dropout), heads)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_as_many_are_dropped_as_wanted(p, dtype):
     torch.manual_seed(0)
     kept = keep(torch.ones(1000, 1001, dtype=dtype), draw_kept((1000, 1001), p, dtype))
@@ -67,18 +69,14 @@ def test_as_many_are_dropped_as_wanted(p, dtype):
         assert both == pytest.approx((1 - p) ** 2, abs=0.003)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_signs_drop_as_many_as_wanted(dtype):
-    signs = draw_dropped(0.1, torch.empty(1000, 1000, dtype=dtype))
-    assert (signs < 0).double().mean().item() == pytest.approx(0.9, abs=0.002)
-
-
-def test_attention_with_dropout_is_the_weighted_sum_of_what_was_kept(monkeypatch):
-    signs = draw_dropped(0.4, torch.empty(3, 7, 7, dtype=torch.float64))
-    monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_dropped", lambda p, out: signs)
+@pytest.mark.parametrize("scores", [1, 100 // torch.get_num_threads(), 1 << 17])  # one, two, and three heads at a time
+def test_attention_with_dropout_is_the_weighted_sum_of_what_was_kept(monkeypatch, scores):
+    kept = draw_kept((3, 7, 7), 0.4, torch.float64)
+    monkeypatch.setattr("mert_fairseq.models.mert.attention.SCORES", scores)
+    monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_kept", lambda *_: kept)
     q, k, v = (torch.randn(3, 7, 4, dtype=torch.float64) for _ in range(3))
     weights = ((q / 2) @ k.transpose(1, 2)).softmax(-1)
-    wanted = torch.where(signs < 0, weights, 0.0) @ v / 0.6
+    wanted = torch.where(kept != 0, weights, 0.0) @ v / 0.6
     torch.testing.assert_close(WrittenOutAttention.apply(q, k, v, None, 0.4), wanted.transpose(0, 1))
 
 

@@ -19,10 +19,9 @@ def assert_rounded(found, wanted, share=0.02):
 
 
 def test_attention_keeps_the_weights_that_were_drawn(monkeypatch):
-    """There what is kept is stored apart, in float64 in the weights' signs."""
+    """There they are kept for the backward pass, in float64 computed again."""
     kept = draw_kept((3, 70, 70), 0.4, torch.bfloat16)
     monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_kept", lambda *_: kept)
-    monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_dropped", lambda p, out: out.copy_(kept))
     heads, grad = [torch.randn(3, 70, 16).bfloat16() for _ in range(3)], torch.randn(70, 3, 16).bfloat16()
     padding = torch.arange(70).expand(3, 70) >= 60
     results = []

@@ -4,9 +4,25 @@ import pytest
 import torch
 from torch import nn
 
-from mert_fairseq.models.mert.matrix_product import LEAST_BY_COLUMNS, LEAST_MULTIPLICATIONS, Linear, product, product_by_columns
+from mert_fairseq.models.mert import matrix_product
+from mert_fairseq.models.mert.matrix_product import (
+    LEAST_BY_COLUMNS,
+    LEAST_MULTIPLICATIONS,
+    Linear,
+    add_product,
+    add_product_by_columns,
+    prefers_mkl,
+    product,
+    product_by_columns,
+)
 
 LARGE, SMALL = (700, 512, 256), (7, 5, 3)
+
+
+@pytest.fixture(autouse=True, params=["oneDNN", "torch"])
+def float32_by(request, monkeypatch):
+    """Both kinds of processors, whichever this is."""
+    monkeypatch.setattr(matrix_product, "BY_ONEDNN", (torch.bfloat16, *((torch.float32,) if request.param == "oneDNN" else ())))
 
 
 def close(found, wanted):
@@ -36,6 +52,34 @@ def test_product_by_columns(rows, left_columns, right_columns):
     close(product_by_columns(left, right), (left.double().t() @ right.double()).float())
     for dtype in (torch.float64, torch.bfloat16):
         assert product_by_columns(left.to(dtype), right.to(dtype)).equal(left.to(dtype).t() @ right.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows, inner, columns", [(750, 1100, 1400), SMALL])
+def test_products_are_added_to_what_is_there(rows, inner, columns, dtype):
+    torch.manual_seed(0)
+    left, right, turned = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype), torch.randn(rows, columns).to(dtype)
+    share = 0.01 if dtype == torch.bfloat16 else 1e-5
+    for add, factors, exact in ((add_product, (left, right), left.double() @ right.double()),
+                                (add_product_by_columns, (left, turned), left.double().t() @ turned.double())):
+        total = torch.randn(exact.shape).to(dtype)
+        wanted = total.double() + exact
+        add(total, *factors)
+        assert (total.double() - wanted).abs().max() < share * wanted.abs().max()
+
+
+def test_sums_may_be_kept_in_higher_precision():
+    left, right, total = torch.randn(9, 4).bfloat16(), torch.randn(9, 5).bfloat16(), torch.ones(4, 5)
+    add_product_by_columns(total, left, right)
+    torch.testing.assert_close(total, 1 + (left.t() @ right).float())
+
+
+@pytest.mark.parametrize("vendor", ["GenuineIntel", "AuthenticAMD"])
+@pytest.mark.parametrize("mkl", [True, False])
+def test_mkl_is_preferred_on_processors_of_its_maker(tmp_path, monkeypatch, vendor, mkl):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    assert prefers_mkl(tmp_path / "cpuinfo") is (mkl and vendor == "GenuineIntel")
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -4,15 +4,17 @@ For training on a CPU the products are written out, forward and backward: torch'
 passes together (112 and 374 frames, float32 and bfloat16). Elsewhere the fused kernel runs, whose memory does not grow with frames^2.
 """
 
-from typing import Optional
+from typing import Iterator, Optional
 
 import torch
 import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
-from mert_fairseq.models.mert.dropout import draw_dropped, draw_kept, keep
+from mert_fairseq.models.mert.dropout import draw_kept, keep
 from mert_fairseq.models.mert.head_projections import project_heads, suits
+
+SCORES = 1 << 17  # that each thread works on at a time: 512 KiB in float32, a quarter of a core's cache, with what is made of them
 
 
 class SelfAttention(nn.Module):
@@ -48,48 +50,65 @@ class SelfAttention(nn.Module):
 
 
 class WrittenOutAttention(torch.autograd.Function):
-    """softmax(q k' / sqrt(d)) v with dropout on the weights.
+    """softmax(q k' / sqrt(d)) v with dropout on the weights, some heads at a time.
 
-    One matrix [N, T, T] is kept, in which what dropout keeps is negative; in half precision two of half the size, which takes less time.
+    The weights, [N, T, T], are computed again for the backward pass, which takes no longer than to write them to memory and to read them;
+    but in half precision, where it does, they are kept, as they are and with dropout.
     """
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, padding: Optional[Tensor], dropout: float) -> Tensor:
         """q, k, v [N, T, d] of N = B * H heads, padding [N, T] bool or None -> [T, N, d]."""
-        buffer = _scaled_bmm(q, k.transpose(1, 2), q.size(-1))
-        if padding is not None:
-            buffer.masked_fill_(padding[:, None], float("-inf"))
-        weights = buffer.softmax(-1)
-        applied = weights
-        if dropout > 0 and weights.element_size() == 2:
-            applied = keep(weights, draw_kept(weights.shape, dropout, weights.dtype))
-        elif dropout > 0:
-            weights.copysign_(draw_dropped(dropout, out=buffer))
-            applied = torch.clamp(weights, max=0.0, out=buffer)
-        signed = applied is buffer
-        attended = torch.bmm(applied, v)
-        if dropout > 0:
-            attended.mul_((-1 if signed else 1) / (1 - dropout))
-        attended = attended.transpose(0, 1).contiguous()
-        ctx.save_for_backward(q, k, v, weights, None if signed else applied, attended)
+        num_heads, num_frames, dim = q.shape
+        kept = draw_kept((num_heads, num_frames, num_frames), dropout, q.dtype) if dropout > 0 else None
+        attended = q.new_empty(num_frames, num_heads, dim)
+        for heads in _parts(q):
+            weights = _weights(q[heads], k[heads], None if padding is None else padding[heads])
+            applied = weights if kept is None else keep(weights, kept[heads], out=None if _keeps_weights(q) else weights)
+            torch.mul(torch.bmm(applied, v[heads]).transpose(0, 1), 1 / (1 - dropout), out=attended[:, heads])
+        stored = (None, weights, applied) if _keeps_weights(q) else (kept, None, None)
+        ctx.save_for_backward(q, k, v, padding, attended, *stored)
         ctx.dropout = dropout
         return attended
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         """As published for FlashAttention (appendix B.2): the weights' part that softmax takes off is grad . attended, row by row."""
-        q, k, v, weights, applied, attended = ctx.saved_tensors
-        shared = (grad * attended).sum(-1).t().unsqueeze(-1)
-        grad, signed = grad.transpose(0, 1), applied is None
-        if ctx.dropout > 0:
-            grad = grad * ((-1 if signed else 1) / (1 - ctx.dropout))
-        if signed:
-            applied, weights = weights.clamp(max=0.0), weights.abs()
-        grad_v = torch.bmm(applied.transpose(1, 2), grad)
-        grad_scores = torch.bmm(grad, v.transpose(1, 2)).mul_(applied).addcmul_(weights, shared, value=-1)
-        return _scaled_bmm(grad_scores, k, q.size(-1)), _scaled_bmm(grad_scores.transpose(1, 2), q, q.size(-1)), grad_v, None, None
+        q, k, v, padding, attended, kept, weights, applied = ctx.saved_tensors
+        shared, dim = (grad * attended).sum(-1).t().unsqueeze(-1), q.size(-1)
+        grad = grad.transpose(0, 1) / (1 - ctx.dropout)
+        grad_q, grad_k, grad_v = (q.new_empty(q.shape) for _ in range(3))
+        for heads in _parts(q):
+            if not _keeps_weights(q):
+                weights = _weights(q[heads], k[heads], None if padding is None else padding[heads])
+                applied = weights if kept is None else keep(weights, kept[heads])
+            torch.bmm(applied.transpose(1, 2), grad[heads], out=grad_v[heads])
+            grad_scores = torch.bmm(grad[heads], v[heads].transpose(1, 2)).mul_(applied).addcmul_(weights, shared[heads], value=-1)
+            _scaled_bmm(grad_scores, k[heads], dim, out=grad_q[heads])
+            _scaled_bmm(grad_scores.transpose(1, 2), q[heads], dim, out=grad_k[heads])
+        return grad_q, grad_k, grad_v, None, None
 
 
-def _scaled_bmm(left: Tensor, right: Tensor, dim: int) -> Tensor:
+def _keeps_weights(q: Tensor) -> bool:
+    return q.element_size() == 2
+
+
+def _parts(q: Tensor) -> Iterator[slice]:
+    """Of q's N heads, [N, T, d], as many as are worked on at a time: what the caches hold, or all where the weights are kept."""
+    num_heads, num_frames, _ = q.shape
+    size = num_heads if _keeps_weights(q) else max(1, round(torch.get_num_threads() * SCORES / num_frames**2))
+    for first in range(0, num_heads, size):
+        yield slice(first, first + size)
+
+
+def _weights(q: Tensor, k: Tensor, padding: Optional[Tensor]) -> Tensor:
+    """q, k [n, T, d], padding [n, T] bool -> [n, T, T]."""
+    weights = _scaled_bmm(q, k.transpose(1, 2), q.size(-1), out=q.new_empty(*q.shape[:2], q.size(1)))
+    if padding is not None:
+        weights.masked_fill_(padding[:, None], float("-inf"))
+    return torch.softmax(weights, -1, out=weights)
+
+
+def _scaled_bmm(left: Tensor, right: Tensor, dim: int, out: Tensor) -> Tensor:
     """left [N, T, K] times right [N, K, M] over sqrt(dim), without a pass of its own for the factor."""
-    return torch.baddbmm(left.new_empty(()), left, right, beta=0, alpha=dim**-0.5)
+    return torch.baddbmm(out, left, right, beta=0, alpha=dim**-0.5, out=out)

@@ -4,11 +4,10 @@ A convolution of kernel k and stride s over rows of C channels reads, for each o
 the blocks after it: ceil(k / s) products of views [rows, s * C] with slices of the weight, no copy. A clip's rows are rounded up so
 that all strides divide them; rows behind its last whole window are made of padding and of the next clip, feed only rows of that
 kind, and are cut off at the end. Each layer keeps its input before the GELU alone and computes the GELU again in the backward pass; the
-first layer's output, half of the stack's memory and little work, is computed again as a whole, but in bfloat16 on a CPU, where memory is
-plenty and time is not.
+first layer's output, the widest of all and little work, is computed where the second layer reads it and is never there as a whole.
 """
 
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Iterator, List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
 from torch import Tensor, nn
 
 from mert_fairseq.frames import num_conv_frames
-from mert_fairseq.models.mert.matrix_product import add_product, product
+from mert_fairseq.models.mert.matrix_product import add_product, add_product_by_columns, product
 
 CHUNK = 1 << 21  # elements of a layer's input worked on at a time on a CPU: 8 MiB in float32
 
@@ -35,11 +34,12 @@ class ConvStack(ConvFeatureExtractionModel):
         rows = -(-num_samples // self._samples_per_frame()) * self._samples_per_frame() // stride
         windows = F.pad(x, (0, (rows - 1) * stride + kernel - num_samples)).unfold(1, kernel, stride)
         conv, _, norm, _ = self.conv_layers[0]
-        x, again = normalised_conv(windows, conv.weight[:, 0], norm, num_conv_frames(num_samples, self.spec[:1]))
-        again = None if x.device.type == "cpu" and x.dtype == torch.bfloat16 else again
-        x = x.view(num_clips * rows, -1)
-        for (conv, *_), (_, _, stride) in later:
-            x, again = GeluConv.apply(x, conv.weight.permute(2, 1, 0).to(x.dtype), stride, again), None
+        windows, factors = normalised_conv(windows, conv.weight[:, 0], norm, num_conv_frames(num_samples, self.spec[:1]))
+        if not later:
+            return F.gelu((windows @ factors)[:, : num_conv_frames(num_samples, self.spec)]).transpose(1, 2)
+        for number, ((conv, *_), (_, _, stride)) in enumerate(later):
+            weight = conv.weight.permute(2, 1, 0).to(windows.dtype)
+            x = GeluConv.apply(x, weight, stride) if number else GeluConvOfWindows.apply(windows, factors, weight, stride)
         return F.gelu(x.view(num_clips, -1, x.size(-1))[:, : num_conv_frames(num_samples, self.spec)]).transpose(1, 2)
 
     def _samples_per_frame(self) -> int:
@@ -49,11 +49,11 @@ class ConvStack(ConvFeatureExtractionModel):
         return samples
 
 
-def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_valid: int) -> Tuple[Tensor, Callable[[], Tensor]]:
+def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_valid: int) -> Tuple[Tensor, Tensor]:
     """First layer and its group norm (one channel per group) as one product.
 
     Mean and variance of each output channel over time follow from those of the k samples in a window, so the norm is a factor on the
-    weight, clip by clip, and the wide output is written once.
+    weight, clip by clip, and the wide output is written once. Its bias is the weight of one more sample, which is 1.
 
     Args:
         windows: [B, R, k] samples.
@@ -62,7 +62,7 @@ def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_val
         num_valid: rows of each clip that are not padding; the others do not count.
 
     Returns:
-        [B, R, C], in autocast's dtype where that is on; and what computes the same again.
+        Two factors of the output, [B, R, k + 1] and [B, k + 1, C], in autocast's dtype where that is on.
     """
     device = windows.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else windows.dtype
@@ -73,9 +73,38 @@ def normalised_conv(windows: Tensor, weight: Tensor, norm: nn.GroupNorm, num_val
         covariance = centred[:, :num_valid].transpose(1, 2) @ centred[:, :num_valid] / num_valid  # [B, k, k]
         variance = ((weight @ covariance) * weight).sum(-1)  # [B, C]
         scaled = weight * (norm.weight * torch.rsqrt(variance + norm.eps)).unsqueeze(-1)
-        factors = norm.bias.to(dtype), centred.to(dtype), scaled.transpose(1, 2).to(dtype)
-        constants = [factor.detach() for factor in factors]
-        return torch.baddbmm(*factors), lambda: torch.baddbmm(*constants)
+        factors = torch.cat([scaled.transpose(1, 2), norm.bias.to(scaled).expand(len(scaled), 1, -1)], 1)
+        return F.pad(centred, (0, 1), value=1.0).to(dtype), factors.to(dtype)
+
+
+class GeluConvOfWindows(torch.autograd.Function):
+    """`GeluConv` of the rows that are products [B, R, k] x [B, k, C]; they are computed again for the backward pass."""
+
+    @staticmethod
+    def forward(ctx, windows: Tensor, factors: Tensor, weight: Tensor, stride: int) -> Tensor:
+        """With weight [k', C, C'], R a multiple of the stride: [B * R / s, C']."""
+        ctx.save_for_backward(windows, factors, weight)
+        ctx.stride = stride
+        parts, blocks, width = _split(weight, stride), windows.unflatten(1, (-1, stride)), stride * weight.size(1)
+        out = windows.new_empty(*blocks.shape[:2], weight.size(-1))
+        for clips, first, last in _pieces(blocks, width):
+            rows = blocks[clips, first : last + len(parts) - 1].flatten(1, 2) @ factors[clips]
+            own = out[clips, first:last]
+            own.copy_(_convolve(F.gelu(rows).view(-1, width), own[..., 0].numel(), parts).view_as(own))
+        return out.flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        """Of factors and weight."""
+        windows, factors, weight = ctx.saved_tensors
+        parts, blocks, width = _split(weight, ctx.stride), windows.unflatten(1, (-1, ctx.stride)), ctx.stride * weight.size(1)
+        grad, grad_parts, grad_factors = grad.view(*blocks.shape[:2], -1), [_sums_like(part) for part in parts], _sums_like(factors)
+        for clips, first, last in _pieces(blocks, width):
+            own = blocks[clips, first:last].flatten(1, 2)
+            rows = own @ factors[clips]
+            _write_gradient(rows.view(-1, width), grad[clips].flatten(0, 1), first, parts, grad_parts)
+            grad_factors[clips] += own.transpose(1, 2) @ rows
+        return None, grad_factors.to(factors.dtype), torch.cat(grad_parts).view_as(weight).to(weight.dtype), None
 
 
 class GeluConv(torch.autograd.Function):
@@ -85,19 +114,14 @@ class GeluConv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, stride: int, again: Optional[Callable[[], Tensor]] = None) -> Tensor:
-        """A window that runs over the end sees zeros there. Of an x that `again` computes, the widest of all, nothing is kept."""
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        """A window that runs over the end sees zeros there."""
         parts, blocks = _split(weight, stride), x.view(-1, stride * x.size(1))
         out = x.new_empty(len(blocks), weight.size(-1))
-        for first, last in _chunks(blocks):
-            active = F.gelu(blocks[first : last + len(parts) - 1])
-            own = product(active[: last - first, : len(parts[0])], parts[0])
-            for ahead, part in enumerate(parts[1:], 1):
-                seen = active[ahead : ahead + last - first, : len(part)]
-                add_product(own[: len(seen)], seen, part)
-            out[first:last] = own
-        ctx.save_for_backward(None if again else x, weight)
-        ctx.stride, ctx.again, ctx.written_over = stride, again, False
+        for first, last in _chunks(*blocks.shape, x.device):
+            out[first:last] = _convolve(F.gelu(blocks[first : last + len(parts) - 1]), last - first, parts)
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.written_over = stride, False
         return out
 
     @staticmethod
@@ -107,34 +131,54 @@ class GeluConv(torch.autograd.Function):
             raise RuntimeError("the convolution stack can be differentiated once; run forward again")
         ctx.written_over = True
         x, weight = ctx.saved_tensors
-        x = ctx.again().flatten(0, -2) if ctx.again else x
         parts, blocks = _split(weight, ctx.stride), x.view(-1, ctx.stride * x.size(1))
-        # Sums over chunks are kept in float32 at least: in bfloat16 each would be rounded.
-        grad_parts = [torch.zeros_like(part, dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts]
-        for first, last in _chunks(blocks):
-            active = F.gelu(blocks[first:last])
-            own = product(grad[first:last], parts[0].t())
-            if own.size(1) < blocks.size(1):  # a stride longer than the kernel
-                own = F.pad(own, (0, blocks.size(1) - own.size(1)))
-            for ahead, (part, grad_part) in enumerate(zip(parts, grad_parts)):
-                reached = grad[max(0, first - ahead) : max(0, last - ahead)]
-                skipped = last - first - len(reached)  # the first windows have no window before them
-                seen = active[skipped:, : len(part)]
-                if grad_part.dtype == seen.dtype:
-                    torch.addmm(grad_part, seen.t(), reached, out=grad_part)
-                else:
-                    grad_part += seen.t() @ reached
-                if ahead:
-                    add_product(own[skipped:, : len(part)], reached, part.t())
-            torch.ops.aten.gelu_backward.grad_input(own, blocks[first:last], grad_input=blocks[first:last])
-        return x, torch.cat(grad_parts).view_as(weight).to(weight.dtype), None, None
+        grad_parts = [_sums_like(part) for part in parts]
+        for first, last in _chunks(*blocks.shape, x.device):
+            _write_gradient(blocks[first:last], grad, first, parts, grad_parts)
+        return x, torch.cat(grad_parts).view_as(weight).to(weight.dtype), None
 
 
-def _chunks(blocks: Tensor) -> Iterator[Tuple[int, int]]:
-    """First block and block behind the last, of each chunk."""
-    size = max(1, CHUNK // blocks.size(1)) if blocks.device.type == "cpu" else len(blocks)
-    for first in range(0, len(blocks), size):
-        yield first, min(first + size, len(blocks))
+def _convolve(active: Tensor, count: int, parts: List[Tensor]) -> Tensor:
+    """`count` rows of output from the blocks [count or more, s * C] that they begin in."""
+    out = product(active[:count, : len(parts[0])], parts[0])
+    for ahead, part in enumerate(parts[1:], 1):
+        seen = active[ahead : ahead + count, : len(part)]
+        add_product(out[: len(seen)], seen, part)
+    return out
+
+
+def _write_gradient(blocks: Tensor, grad: Tensor, first: int, parts: List[Tensor], grad_parts: List[Tensor]) -> None:
+    """Writes over blocks [n, s * C], those from `first` on, by their gradient; adds that of the weight. grad [all, C'] of the output."""
+    active, last = F.gelu(blocks), first + len(blocks)
+    own = product(grad[first:last], parts[0].t())
+    if own.size(1) < blocks.size(1):  # a stride longer than the kernel
+        own = F.pad(own, (0, blocks.size(1) - own.size(1)))
+    for ahead, (part, grad_part) in enumerate(zip(parts, grad_parts)):
+        reached = grad[max(0, first - ahead) : max(0, last - ahead)]
+        skipped = len(blocks) - len(reached)  # the first windows have no window before them
+        add_product_by_columns(grad_part, active[skipped:, : len(part)], reached)
+        if ahead:
+            add_product(own[skipped:, : len(part)], reached, part.t())
+    torch.ops.aten.gelu_backward.grad_input(own, blocks, grad_input=blocks)
+
+
+def _sums_like(tensor: Tensor) -> Tensor:
+    """Zeros for sums over chunks, in float32 at least: in bfloat16 each would be rounded."""
+    return torch.zeros_like(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _pieces(blocks: Tensor, width: int) -> Iterator[Tuple[slice, int, int]]:
+    """Clips, first block and block behind the last, of each chunk of blocks [B, n, ...]; not on a CPU all are one."""
+    for clip in range(len(blocks) if blocks.device.type == "cpu" else 1):
+        for first, last in _chunks(blocks.size(1), width, blocks.device):
+            yield slice(clip, clip + 1) if blocks.device.type == "cpu" else slice(None), first, last
+
+
+def _chunks(num_blocks: int, width: int, device: torch.device) -> Iterator[Tuple[int, int]]:
+    """First block and block behind the last, of each chunk of blocks of `width` elements."""
+    size = max(1, CHUNK // width) if device.type == "cpu" else num_blocks
+    for first in range(0, num_blocks, size):
+        yield first, min(first + size, num_blocks)
 
 
 def _split(weight: Tensor, stride: int) -> List[Tensor]:
