@@ -166,7 +166,8 @@ def test_a_header_that_promises_too_much(faults, tmp_path):
 
 def test_contents_are_counted_and_finite(recordings, faults, tmp_path):
     text = recordings["mp3"].text
-    for path, reason in ((write(tmp_path / "a.mp3", text[: len(text) // 2]), "truncated"), (tmp_path / "b.wav", "non_finite")):
+    half, nearly_all = write(tmp_path / "half.mp3", text[: len(text) // 2]), write(tmp_path / "nearly_all.mp3", text[:-3])
+    for path, reason in ((half, "truncated"), (nearly_all, "truncated"), (tmp_path / "b.wav", "non_finite")):
         if reason == "non_finite":
             soundfile.write(path, _samples(np.nan), RATE, subtype="FLOAT")
         with open_audio(path) as sound, pytest.raises(AudioError) as caught:
