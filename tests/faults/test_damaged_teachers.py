@@ -8,6 +8,7 @@ from damaged_content import FOREIGN, inject
 from outcomes import mert
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import KEY, with_hash
 from mert_fairseq.teachers.cluster_teacher import KMEANS, ClusterTeacher, load_cluster_teacher
 from mert_fairseq.teachers.frame_features import FEATURES
 from mert_fairseq.teachers.rvqvae import PUBLISHED_FILE, RVQVAE, RVQVAESettings, load_teacher
@@ -68,3 +69,16 @@ def test_edited_settings_of_a_teacher(faults, tmp_path):
         with pytest.raises(MertError, match="was changed since it was written"):
             load_teacher(tmp_path / "teacher")
         faults.record("teacher config.json: edited", "refused")
+
+
+@pytest.mark.parametrize("name, value", [("codebook_size", "4"), ("dimension", None), ("n_filters", 2.5), ("input_gain", [1.0])])
+def test_settings_of_other_types(faults, tmp_path, name, value):
+    """With a hash that fits: somebody else's program wrote them."""
+    RVQVAE(RVQVAESettings(n_filters=2, dimension=4, num_codebooks=2, codebook_size=4, lstm=1)).save(tmp_path / "teacher")
+    path = tmp_path / "teacher" / "config.json"
+    content = json.loads(path.read_text())
+    del content[KEY]
+    path.write_text(json.dumps(with_hash({**content, "settings": {**content["settings"], name: value}})))
+    with pytest.raises(MertError, match=f"setting {name}=.* needed: fit anew"):
+        load_teacher(tmp_path / "teacher")
+    faults.record("teacher config.json: types", "refused")
