@@ -15,12 +15,25 @@ from torch import Tensor, nn
 
 from mert_fairseq.weight_norm import normed_weight
 
+NARROW = 32  # channels below which a strided convolution is computed in float32 on a CPU
+
 
 class CausalConv1d(SConv1d):
     """[B, C, T] -> [B, C', ceil(T / stride)]: reflected samples on the left, and on the right what fills the last stride."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As `SConv1d.forward`; a signal shorter than its padding is left to that."""
+        if not self._is_wrong_in_bfloat16(x.device.type):
+            return self._convolve(x)
+        with torch.autocast("cpu", enabled=False):
+            return self._convolve(x.float())
+
+    def _is_wrong_in_bfloat16(self, device: str) -> bool:
+        """On processors with AMX torch 2.13's product of 16 and fewer channels with strides of 4 and 8 was noise, without a word."""
+        convolution = self.conv.conv
+        return device == "cpu" and torch.is_autocast_enabled("cpu") and convolution.stride[0] > 1 and convolution.in_channels < NARROW
+
+    def _convolve(self, x: Tensor) -> Tensor:
         convolution = self.conv.conv
         stride, kernel_size = convolution.stride[0], (convolution.kernel_size[0] - 1) * convolution.dilation[0] + 1
         left = kernel_size - stride

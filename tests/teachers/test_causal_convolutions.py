@@ -19,6 +19,21 @@ def test_one_convolution(kernel, stride, dilation, length):
     assert type(convolution) is CausalConv1d and torch.equal(convolution(x), expected)
 
 
+@pytest.mark.parametrize("channels, stride, dtype", [
+    (2, 2, torch.float32), (8, 4, torch.float32), (16, 8, torch.float32), (32, 8, torch.bfloat16), (16, 1, torch.bfloat16)])
+@pytest.mark.parametrize("length", [3, 1000])
+def test_bfloat16_is_close(channels, stride, dtype, length):
+    """Where a processor gives noise for few channels and large strides, float32 is used."""
+    torch.manual_seed(0)
+    convolution = SConv1d(channels, 32, 2 * stride, stride, causal=True, norm="none").requires_grad_(False)
+    quicken(convolution)
+    x = torch.randn(2, channels, length)
+    expected = convolution(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = convolution(x)
+    assert found.dtype == dtype and (found - expected).norm() < 0.02 * expected.norm()
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_whole_encoder_and_its_gradients():
     torch.manual_seed(0)
