@@ -8,6 +8,7 @@ What is freed for good lies in pieces between what is held, and grows slowly; it
 """
 
 import ctypes
+import gc
 import os
 import sys
 
@@ -32,9 +33,16 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> bool:
-    """Gives the kernel all that is free at this moment; the next step faults its pages in again. False as above."""
+    """Gives the kernel all that is free at this moment; the next step faults its pages in again. False as above.
+
+    Batches lie in reference cycles by then, which Python seldom looks for: settings that fairseq asks for and a configuration does not have
+    end in exceptions that hold the frames they passed.
+    """
     malloc_trim = _function("malloc_trim")
-    return malloc_trim is not None and bool(malloc_trim(0))
+    if malloc_trim is None:
+        return False
+    gc.collect()
+    return bool(malloc_trim(0))
 
 
 def _function(name: str):

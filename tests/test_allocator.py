@@ -1,5 +1,6 @@
 """What is told to the C library's allocator, and what the environment keeps it from being told."""
 
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -33,12 +34,20 @@ def test_it_can_be_switched_off(told, monkeypatch):
     assert not allocator.keep_freed_memory() and not told
 
 
+class Cycle:
+    """What only the garbage collector frees."""
+
+
 def test_what_is_free_is_given_back(monkeypatch):
     trimmed = []
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=lambda pad: trimmed.append(pad) or 1))
     monkeypatch.setattr(allocator.sys, "platform", "linux")
     monkeypatch.delenv(allocator.SWITCH, raising=False)
-    assert allocator.give_back_freed_memory() and trimmed == [0]
+    in_cycle = Cycle()
+    in_cycle.itself, gone = in_cycle, weakref.ref(in_cycle)
+    del in_cycle
+    assert gone() is not None
+    assert allocator.give_back_freed_memory() and trimmed == [0] and gone() is None
     monkeypatch.setenv(allocator.SWITCH, "0")
     assert not allocator.give_back_freed_memory() and trimmed == [0]
 
