@@ -13,7 +13,7 @@ ALIGNMENT = 64  # bytes: a line of the cache
 
 
 def lie_together(batch: Dict[str, Any]) -> Dict[str, Any]:
-    """The batch with its tensors side by side in one storage, their values and shapes as they were."""
+    """The batch with its tensors side by side in one storage, their values and shapes as they were; who keeps one keeps the storage."""
     tensors: List[Tensor] = []
     apply_to_sample(tensors.append, batch)
     storage = torch.empty(sum(_room(tensor) for tensor in tensors), dtype=torch.uint8)

@@ -135,5 +135,7 @@ def _runs(process: int) -> bool:
         return True  # of another user
     try:
         return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"  # ended, but nobody has asked how
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return not Path("/proc/self").exists()  # outside Linux; inside it has ended since
+    except OSError:  # nobody knows
+        return True

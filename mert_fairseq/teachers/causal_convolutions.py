@@ -29,7 +29,10 @@ class CausalConv1d(SConv1d):
             return self._convolve(x.float())
 
     def _is_wrong_in_bfloat16(self, device: str) -> bool:
-        """On processors with AMX torch 2.13's product of 16 and fewer channels with strides of 4 and 8 was noise, without a word."""
+        """On processors with AMX torch 2.13's product of 16 and fewer channels with strides of 4 and 8 was noise, without a word.
+
+        Narrow ones take float32 under autocast on every CPU, so that codes do not depend on it.
+        """
         convolution = self.conv.conv
         return device == "cpu" and torch.is_autocast_enabled("cpu") and convolution.stride[0] > 1 and convolution.in_channels < NARROW
 

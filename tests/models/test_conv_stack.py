@@ -31,13 +31,15 @@ def both(layers, seed=0):
 def test_equals_fairseqs_stack(monkeypatch, num_samples, num_clips):
     monkeypatch.setattr(conv_stack, "CHUNK", 16 * 50)  # several chunks
     ours, reference = both(PUBLISHED_SHAPE)
-    wave = torch.randn(num_clips, num_samples, dtype=torch.float64)
-    found, wanted = ours(wave), reference(wave)
+    waves = [torch.randn(num_clips, num_samples, dtype=torch.float64).requires_grad_()]
+    waves.append(waves[0].detach().clone().requires_grad_())
+    found, wanted = ours(waves[0]), reference(waves[1])
     assert found.shape == wanted.shape == (num_clips, 16, num_conv_frames(num_samples, PUBLISHED_SHAPE))
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
     weights = torch.randn_like(wanted)
     for stack, out in ((ours, found), (reference, wanted)):
         (out * weights).sum().backward()
+    torch.testing.assert_close(waves[0].grad, waves[1].grad, rtol=1e-7, atol=1e-7)
     for (name, mine), (_, theirs) in zip(ours.named_parameters(), reference.named_parameters()):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-7, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
 

@@ -53,7 +53,7 @@ class WrittenOutAttention(torch.autograd.Function):
     """softmax(q k' / sqrt(d)) v with dropout on the weights, some heads at a time.
 
     The weights, [N, T, T], are computed again for the backward pass, which takes no longer than to write them to memory and to read them;
-    but in half precision, where it does, they are kept, as they are and with dropout.
+    but in half precision, where it does, they are kept, as they are and with dropout. A byte each says what dropout keeps.
     """
 
     @staticmethod
@@ -96,7 +96,7 @@ def _keeps_weights(q: Tensor) -> bool:
 def _parts(q: Tensor) -> Iterator[slice]:
     """Of q's N heads, [N, T, d], as many as are worked on at a time: what the caches hold, or all where the weights are kept."""
     num_heads, num_frames, _ = q.shape
-    size = num_heads if _keeps_weights(q) else max(1, round(torch.get_num_threads() * SCORES / num_frames**2))
+    size = num_heads if _keeps_weights(q) else max(1, round(torch.get_num_threads() * SCORES / max(1, num_frames**2)))
     for first in range(0, num_heads, size):
         yield slice(first, first + size)
 

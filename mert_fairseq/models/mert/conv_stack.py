@@ -4,7 +4,8 @@ A convolution of kernel k and stride s over rows of C channels reads, for each o
 the blocks after it: ceil(k / s) products of views [rows, s * C] with slices of the weight, no copy. A clip's rows are rounded up so
 that all strides divide them; rows behind its last whole window are made of padding and of the next clip, feed only rows of that
 kind, and are cut off at the end. Each layer keeps its input before the GELU alone and computes the GELU again in the backward pass; the
-first layer's output, the widest of all and little work, is computed where the second layer reads it and is never there as a whole.
+first layer's output, the widest of all and little work, is computed where the second layer reads it, and again for the backward pass: on
+a CPU it is never there as a whole.
 """
 
 from typing import Iterator, List, Tuple
@@ -95,16 +96,20 @@ class GeluConvOfWindows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        """Of factors and weight."""
+        """Of windows where wanted, factors and weight."""
         windows, factors, weight = ctx.saved_tensors
         parts, blocks, width = _split(weight, ctx.stride), windows.unflatten(1, (-1, ctx.stride)), ctx.stride * weight.size(1)
         grad, grad_parts, grad_factors = grad.view(*blocks.shape[:2], -1), [_sums_like(part) for part in parts], _sums_like(factors)
+        grad_windows = torch.empty_like(blocks) if ctx.needs_input_grad[0] else None
         for clips, first, last in _pieces(blocks, width):
             own = blocks[clips, first:last].flatten(1, 2)
             rows = own @ factors[clips]
             _write_gradient(rows.view(-1, width), grad[clips].flatten(0, 1), first, parts, grad_parts)
             grad_factors[clips] += own.transpose(1, 2) @ rows
-        return None, grad_factors.to(factors.dtype), torch.cat(grad_parts).view_as(weight).to(weight.dtype), None
+            if grad_windows is not None:
+                grad_windows[clips, first:last] = (rows @ factors[clips].transpose(1, 2)).view_as(blocks[clips, first:last])
+        grad_windows = None if grad_windows is None else grad_windows.flatten(1, 2)
+        return grad_windows, grad_factors.to(factors.dtype), torch.cat(grad_parts).view_as(weight).to(weight.dtype), None
 
 
 class GeluConv(torch.autograd.Function):

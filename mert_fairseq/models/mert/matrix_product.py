@@ -20,7 +20,10 @@ _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends
 
 def prefers_mkl(listed: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether torch's own float32 products come of MKL on a processor of its maker, as Linux has `listed` it."""
-    processor = listed.read_text(errors="replace") if listed.exists() else platform.processor()
+    try:
+        processor = listed.read_text(errors="replace")
+    except OSError:  # not Linux, or hidden
+        processor = platform.processor()
     return torch.backends.mkl.is_available() and "GenuineIntel" in processor
 
 
