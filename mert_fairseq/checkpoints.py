@@ -121,8 +121,8 @@ def take_published(load):
     return load_checkpoint_to_cpu
 
 
-def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> Dict[str, Any]:
-    """Refuses a checkpoint whose weights do not fit `model`; warns of settings that differ; returns the checkpoint's configuration.
+def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Refuses a checkpoint whose weights do not fit `model`; warns of settings that differ; returns its configuration and its task's state.
 
     Args:
         cfg: the present run's configuration as plain containers.
@@ -142,7 +142,7 @@ def check_resumable(path: str, model: nn.Module, cfg: Dict[str, Any]) -> Dict[st
         )
     if changed:
         logger.warning(f"the run continues with changed settings: {'; '.join(changed)}")
-    return state.get("cfg") or {}
+    return state.get("cfg") or {}, state.get("task_state") or {}
 
 
 def _changed_settings(theirs: Dict[str, Any], ours: Dict[str, Any]) -> Iterator[str]:

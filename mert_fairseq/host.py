@@ -63,10 +63,12 @@ def _resume(load):
         if not os.path.isfile(filename):
             return load(self, filename, *args, **kwargs)
         cfg = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True) if OmegaConf.is_config(self.cfg) else {}
-        theirs = check_resumable(filename, self.get_model(), cfg)
+        theirs, of_task = check_resumable(filename, self.get_model(), cfg)
         extra_state = load(self, filename, *args, **kwargs)
         if extra_state is not None:
             keep_order(extra_state["train_iterator"], theirs, cfg, accept=bool((cfg.get("task") or {}).get("accept_new_order")))
+            if hasattr(self.task, "go_on_from") and not self.cfg.checkpoint.finetune_from_model:
+                self.task.go_on_from(of_task, same_data=not self.cfg.checkpoint.reset_dataloader)
         return extra_state
 
     return load_checkpoint

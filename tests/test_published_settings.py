@@ -52,6 +52,7 @@ CHANGEABLE = [
     "task.sample_rate",
     "task.label_rate",
     "task.accept_new_order",
+    "task.accept_new_data",
     "task.max_bad_files",
     "task.min_sample_size",
     "task.normalize",

@@ -16,8 +16,12 @@ from mert_fairseq.data.compact_cqt import from_bytes
 from mert_fairseq.data.manifest import Manifest
 from mert_fairseq.data.shard import MAKE_AGAIN, STALE, ShardInfo, check_belonging, open_array, read_info, shard_path, shard_rows
 from mert_fairseq.errors import MertError
+from mert_fairseq.json_hash import content_hash
 
 logger = logging.getLogger(__name__)
+
+OF_TEACHER = ("width", "num_classes", "teacher", "weights_sha256", "settings")  # what all shards of a store share
+
 
 def store_folder(label_dir: str, split: str, name: str) -> Path:
     """Folder of one split's targets of one teacher: LABEL_DIR/{split}.{name}."""
@@ -83,6 +87,7 @@ class TargetStore:
             self._check_same_teacher(path, info, first)
             self._lay_out(path, info)
         self.width, self.num_classes, self.teacher = first.width, first.num_classes, first.teacher
+        self.teacher_hash = content_hash({key: getattr(first, key) for key in OF_TEACHER})
         self._first_row = np.asarray([shard_rows(len(manifest), shard, len(self.paths))[0] for shard in range(len(self.paths))])
         unsummed = sum(not array.has_sums for array in self._arrays)
         if unsummed:
@@ -98,7 +103,7 @@ class TargetStore:
         self._scales.append(None if info.scale is None else np.asarray(info.scale, np.float32))
 
     def _check_same_teacher(self, path: Path, info: ShardInfo, first: ShardInfo) -> None:
-        for key in ("width", "num_classes", "teacher", "weights_sha256", "settings"):
+        for key in OF_TEACHER:
             if getattr(info, key) != getattr(first, key):
                 raise MertError(f"{path}: {key} differs from the first shard's; make all shards with one teacher")
 

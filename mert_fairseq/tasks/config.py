@@ -46,6 +46,9 @@ class MERTPretrainingConfig(HubertPretrainingConfig):
     accept_new_order: bool = field(
         default=False, metadata={"help": "resume although another number of processes changes the global batch and the order of samples"}
     )
+    accept_new_data: bool = field(
+        default=False, metadata={"help": "resume although the manifest's rows or the teachers of the targets are not the checkpoint's"}
+    )
     seed: int = field(default=II("common.seed"), metadata={"help": "seed of crops and batches"})
     conv_feature_layers: Any = field(
         default=II("model.conv_feature_layers"), metadata={"help": "the model's convolution stack, for the number of frames"}

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from fairseq import utils
@@ -16,7 +16,7 @@ from fairseq.tasks.hubert_pretraining import HubertPretrainingTask
 from mert_fairseq.class_ids import NUM_SPECIALS
 from mert_fairseq.data.crop_settings import CropSettings
 from mert_fairseq.data.loader_processes import end_with_the_epoch
-from mert_fairseq.data.manifest import read_manifest
+from mert_fairseq.data.manifest import Manifest, read_manifest
 from mert_fairseq.data.mert_dataset import MERTDataset
 from mert_fairseq.data.shard import read_info
 from mert_fairseq.data.target_store import TargetStore, shards_of, store_folder
@@ -26,6 +26,7 @@ from mert_fairseq.models.mert.config import conv_layers_of
 from mert_fairseq.tasks.config import MERTPretrainingConfig, check_settings
 from mert_fairseq.tasks.nonfinite import NonFiniteUpdates
 from mert_fairseq.tasks.throughput import StepClock, Throughput
+from mert_fairseq.tasks.trained_on import check_same_data, describe_data
 from mert_fairseq.tasks.training_watch import TrainingWatch
 from mert_fairseq.tasks.versions import versions_line
 
@@ -45,6 +46,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
         check_settings(cfg)
         # Kept in every checkpoint, so that a model can be built without the labels' folder.
         self.state.add_factory("codebook_sizes", self._read_codebook_sizes)
+        self.state.add_factory("trained_on", dict)
         self.clock, self.throughput = StepClock(), None
         self.nonfinite = NonFiniteUpdates(self.state, self._files_of)
         self.watch = TrainingWatch(self.state, cfg.alarms_from)
@@ -83,8 +85,26 @@ class MERTPretrainingTask(HubertPretrainingTask):
         sizes = [size for store in stores for size in store.num_classes]
         if sizes != list(self.codebook_sizes):
             raise MertError(f"{split}: codebooks of {sizes} entries, the model has {list(self.codebook_sizes)}; use one teacher")
+        if split == "train":
+            self._keep_data(manifest, stores, cqt)
         logger.info(f"{split}: {len(manifest)} files, {manifest.hours:.2f} h, {len(dataset)} crops per epoch")
         self.datasets[split] = dataset
+
+    def _keep_data(self, manifest: Manifest, stores: Sequence[TargetStore], cqt: Optional[TargetStore]) -> None:
+        """What checkpoints will say of the data; refuses a checkpoint's that says something else."""
+        now, folders = describe_data(manifest, stores, cqt), [str(store.folder) for store in (*stores, cqt) if store is not None]
+        check_same_data(self.state.trained_on, now, f"{self.cfg.data}/train.tsv", folders, self.cfg.accept_new_data)
+        self.state.merge_state_dict({"trained_on": now})
+
+    def go_on_from(self, kept: Mapping[str, Any], same_data: bool) -> None:
+        """Called where a run is resumed, which fairseq does without the task's state: counts go on, and the data must be the checkpoint's.
+
+        Args:
+            kept: the state in the checkpoint.
+            same_data: False where an epoch begins anew.
+        """
+        left_out = {"codebook_sizes"} if same_data else {"codebook_sizes", "trained_on"}
+        self.state.merge_state_dict({name: value for name, value in kept.items() if name not in left_out})
 
     def _open_store(self, split: str, name: str, manifest, kind: str) -> TargetStore:
         return TargetStore(store_folder(self.get_label_dir(), split, name), manifest, kind, self.cfg.label_rate)

@@ -38,6 +38,8 @@ def test_killed_run_continues_exactly(corpus, undisturbed, tmp_path, num_workers
     assert result.returncode == 0, result.stderr[-2000:]
     assert "Loaded checkpoint" in (run_dir / "hydra_train.log").read_text(encoding="utf-8")
     assert not first_difference(run_dir, undisturbed)
+    hours = [record["device_hours"] for _, record in sorted(read_run_log(run_dir).train.items())]
+    assert hours == sorted(hours) and hours[-1] > 0  # of the whole run, not since its last start
 
 
 def test_the_log_is_complete_and_the_loss_falls(undisturbed):
