@@ -3,9 +3,9 @@
 import functools
 import logging
 import os
-import pickle
 import struct
 import zipfile
+from pickle import UnpicklingError
 from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
@@ -62,8 +62,8 @@ def read_pickled(path: str, otherwise: str, mend: str) -> Any:
         return content
     except FileNotFoundError:
         raise MertError(f"{path}: no such checkpoint") from None
-    except (*DAMAGED, pickle.UnpicklingError) as error:
-        if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):  # those are bytes of no pickle
+    except (*DAMAGED, UnpicklingError) as error:
+        if isinstance(error, UnpicklingError) and "Unsupported operand" not in str(error):  # those are bytes of no pickle
             raise MertError(f"{path}: refused, unread: {_first_line(error)}") from error
         raise MertError(f"{path}: truncated or {otherwise} ({_first_line(error)}); {mend}") from error
 

@@ -10,12 +10,12 @@ Encoder and decoder are EnCodec's (Defossez et al. 2022, section 3.1; package `e
 
 import hashlib
 import logging
-import pickle
 import struct
 import warnings
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Dict, Optional, Union
 
 import torch
@@ -161,7 +161,7 @@ def _load_published(path: Path, bandwidth: float) -> RVQVAE:
         codebooks = [state[f"quantizer.vq.layers.{k}._codebook.embed"] for k in range(num_codebooks)]
         state = {name: value for name, value in state.items() if name.startswith(("encoder.", "decoder."))}
         state["codebooks"] = torch.stack(codebooks)
-    except (pickle.UnpicklingError, *DAMAGED) as error:
+    except (UnpicklingError, *DAMAGED) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise MertError(f"{path} is not EnCodec's state dict or is damaged ({type(error).__name__}: {reason}); nothing in it was run; "
                         f"fetch it again or make a teacher offline: {FIT_COMMAND}") from error
