@@ -3,7 +3,7 @@
     runs/mert_base/checkpoints/checkpoint_last.pt, mert_base_hf/     a checkpoint, a Hugging Face folder of MERT
     logmel                                                           log-mel frames and their change, no training at all
     random:mert_base, random:mert_base:7                             the model of a configuration, with random weights; and of a seed
-    hubert-base-ls960/                                               any other audio model that transformers loads from a folder
+    hubert-base-ls960/                                               another model of transformers that takes a wave, from a folder
     muq:MuQ-large-msd-iter/                                          MuQ, where its package is installed
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.encoder import Encoder, device_of, load_model
 from mert_fairseq.export.training_model import build_model
-from mert_fairseq.json_text import parse_json
+from mert_fairseq.probe.foreign_config import read_config
 from mert_fairseq.probe.foreign_encoders import load_muq, load_transformers
 from mert_fairseq.probe.log_mel import LogMelEncoder
 
@@ -103,8 +103,5 @@ def _random(spec: str, device: Optional[str]) -> Encoder:
 
 def _model_type(folder: Path) -> str:
     """Of a Hugging Face folder; "our hubert" for one that `mert export` made."""
-    try:
-        config = dict(parse_json((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise MertError(f"{folder / 'config.json'}: cannot be read ({error}); give a folder that transformers loads") from None
+    config = read_config(folder)
     return "our hubert" if "mert" in config else str(config.get("model_type"))

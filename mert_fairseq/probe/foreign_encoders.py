@@ -11,8 +11,11 @@ from torchaudio.functional import resample
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.probe.foreign_config import read_audio_config
 
 NEEDED = "pip install 'mert-fairseq[export]'"
+#: What transformers raises for settings and weights that are no model's.
+NO_ENCODER = (OSError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, ImportError, RuntimeError, UnpicklingError)
 
 
 class ForeignEncoder:
@@ -49,22 +52,31 @@ class ForeignEncoder:
 
 
 def load_transformers(folder: Path, device: torch.device) -> ForeignEncoder:
-    """HuBERT, wav2vec 2.0, WavLM, data2vec: what AutoModel loads without code of the folder's own, and takes a wave.
+    """HuBERT, wav2vec 2.0, WavLM, data2vec: what AutoModel loads without any code but its own, and takes a wave.
 
     Raises:
-        MertError: transformers is not installed, or the folder holds no such model.
+        MertError: transformers is not installed, the folder holds no such model, or it asks for code from elsewhere.
     """
+    settings = read_audio_config(folder)
     try:
-        from transformers import AutoFeatureExtractor, AutoModel
+        from huggingface_hub.errors import StrictDataclassError
+        from transformers import CONFIG_MAPPING, AutoFeatureExtractor, AutoModel
     except ImportError as error:
         raise MertError(f"{folder}: transformers cannot be imported ({error}); {NEEDED}") from None
     try:
         prepare = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModel.from_pretrained(folder, use_safetensors=_safetensors(folder), trust_remote_code=False)
+        config = CONFIG_MAPPING[settings["model_type"]].from_dict(settings)  # of what was looked at: the file is not read again
+        weights = {"use_safetensors": _safetensors(folder), "local_files_only": True}
+        model = AutoModel.from_pretrained(folder, config=config, **weights, trust_remote_code=False)
         return ForeignEncoder(folder.name, model.float(), device, int(prepare.sampling_rate), bool(prepare.do_normalize))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise MertError(f"{folder}: transformers does not make an audio encoder of it ({reason[0]})") from None
+    except (*NO_ENCODER, StrictDataclassError) as error:
+        raise MertError(f"{folder}: transformers does not make an audio encoder of it ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    """Its text in one line; of a strict dataclass's, whose first line is a heading, both lines."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _safetensors(folder: Path) -> Optional[bool]:
