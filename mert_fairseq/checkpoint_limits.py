@@ -14,6 +14,10 @@ from torch import Tensor
 
 MAX_DEPTH = 64  # of settings within settings; fairseq's own are four deep
 MAX_VALUES = 2_000_000  # of a checkpoint without its weights; the optimizer's of 330M parameters hold some thousands
+#: Of tensors whose bytes are their numbers: not complex, quantized, or two to a byte.
+PLAIN = {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64}
+PLAIN |= {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+PLAIN |= {torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz, torch.float8_e8m0fnu}
 
 
 def check_archive(path: str) -> None:
@@ -37,7 +41,8 @@ def _check_records(archive: zipfile.ZipFile, num_bytes: int) -> None:
 
 
 def check_values(content: Any, num_bytes: int) -> None:
-    """Raises ValueError for settings without an end, and for tensors that hold fewer numbers than they claim or more than the file.
+    """Raises ValueError for settings without an end, for tensors that are not of plain real numbers, and for those that hold fewer than
+    they claim or more than the file.
 
     Args:
         num_bytes: of the file.
@@ -59,6 +64,9 @@ def check_values(content: Any, num_bytes: int) -> None:
 
 
 def _check_tensor(tensor: Tensor, num_bytes: int) -> None:
+    if tensor.is_nested or tensor.dtype not in PLAIN:  # of a complex one half would be lost in a real weight, the others have no such bytes
+        kind = "nested" if tensor.is_nested else str(tensor.dtype).removeprefix("torch.")
+        raise ValueError(f"a tensor of kind {kind}; real numbers, integers or truth values wanted")
     if tensor.layout is not torch.strided or tensor.device.type != "cpu":
         raise ValueError(f"a tensor of layout {tensor.layout} on {tensor.device}")
     held = tensor.untyped_storage().nbytes()

@@ -150,7 +150,7 @@ def _hash_of(weights: Dict[str, Tensor]) -> str:
 def _hash_said(content: bytes) -> Optional[str]:
     """The hash in a file's metadata; None in one of another program, transformers' save_pretrained for one."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return header.get("__metadata__", {}).get("sha256")
+    return (header.get("__metadata__") or {}).get("sha256")  # null is allowed there
 
 
 def _write_weights(path: Path, weights: Dict[str, Tensor]) -> None:

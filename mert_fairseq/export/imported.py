@@ -99,7 +99,8 @@ def _check_encoder(source: str, wanted: Dict[str, Tensor], weights: Dict[str, Te
 
 
 def _check_numbers(source: str, weights: Dict[str, Tensor]) -> None:
-    wrong = [name for name, tensor in weights.items() if not (tensor.is_floating_point() and torch.isfinite(tensor).all())]
+    # As float32, which the model computes in; torch does not tell of 8 bits whether they are finite.
+    wrong = [name for name, tensor in weights.items() if not (tensor.is_floating_point() and torch.isfinite(tensor.float()).all())]
     if wrong:
         raise MertError(f"{source}: {len(wrong)} weights are not finite numbers, first {wrong[0]}; take a checkpoint from before that")
 

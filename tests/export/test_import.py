@@ -2,13 +2,14 @@
 
 import json
 import pickle
+import struct
 
 import pytest
 import torch
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from fairseq.data import Dictionary
 from made_checkpoints import SIZES
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from mert_fairseq.cli.main import main
 from mert_fairseq.export.encoder import load_model
@@ -177,6 +178,63 @@ def test_weights_that_are_no_numbers_are_refused(checkpoint, tmp_path, wrong, ca
     for command, rest in (("import", [str(tmp_path / "in.pt")]), ("features", [__file__, "--out", str(tmp_path / "f")])):
         assert main([command, str(tmp_path / "bad.pt"), *rest]) == 1
         assert f"1 weights are not finite numbers, first {name}" in capsys.readouterr().err
+
+
+KINDS = {
+    "nested": lambda weight: torch.nested.nested_tensor(list(weight)),
+    "qint8": lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+    "complex64": lambda weight: torch.complex(weight, weight),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_another_kind_are_refused(checkpoint, tmp_path, kind, capsys):
+    name, rest = "encoder.layers.1.fc1.weight", {"features": [__file__, "--out"], "import": [], "export": []}
+    weights = {**checkpoint.state["model"], name: KINDS[kind](checkpoint.state["model"][name])}
+    torch.save({**checkpoint.state, "model": weights}, tmp_path / "odd.pt")
+    for command, before in rest.items():
+        assert main([command, str(tmp_path / "odd.pt"), *before, str(tmp_path / "out")]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"a tensor of kind {kind}; real numbers, integers or truth values wanted" in line
+        assert not (tmp_path / "out").exists()
+
+
+def copied(exported, folder, weights):
+    """The folder with other bytes of weights, as another program left it: without this package's part."""
+    for path in exported.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    del config["mert"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_metadata_may_be_null(checkpoint, exported, tmp_path):
+    """As safetensors takes it."""
+    content = (exported / "model.safetensors").read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.dumps(json.loads(content[8 : 8 + length]) | {"__metadata__": None}).encode()
+    folder = copied(exported, tmp_path, struct.pack("<Q", len(header)) + header + content[8 + length :])
+    torch.testing.assert_close(states_of(folder), torch.stack(checkpoint.model.hidden_states(WAVE)), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16, torch.float64])
+def test_weights_of_every_width_are_taken(exported, tmp_path, dtype):
+    weights = {name: tensor.to(dtype) for name, tensor in load_file(exported / "model.safetensors").items()}
+    folder = copied(exported, tmp_path, save(weights))
+    assert main(["import", str(folder), str(tmp_path / "in.pt")]) == 0
+    theirs = weights["encoder.layers.1.feed_forward.intermediate_dense.weight"]
+    assert torch.equal(torch.load(tmp_path / "in.pt")["model"]["encoder.layers.1.fc1.weight"], theirs.float())
+    assert torch.isfinite(states_of(folder)).all()
+
+
+@pytest.mark.parametrize("dtype, wrong", [(torch.float8_e4m3fn, float("nan")), (torch.float8_e5m2, float("inf")), (torch.float64, 1e300)])
+def test_numbers_that_float32_does_not_hold_are_refused(exported, tmp_path, dtype, wrong, capsys):
+    weights = load_file(exported / "model.safetensors")
+    weights["masked_spec_embed"] = torch.full_like(weights["masked_spec_embed"], wrong, dtype=torch.float64).to(dtype)
+    assert main(["import", str(copied(exported, tmp_path, save(weights))), str(tmp_path / "in.pt")]) == 1
+    assert "1 weights are not finite numbers, first mask_emb" in capsys.readouterr().err
 
 
 def test_folder_that_contradicts_itself_is_refused(exported, tmp_path, capsys):

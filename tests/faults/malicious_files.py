@@ -42,6 +42,12 @@ def _expanded(state: Dict[str, Any]) -> Dict[str, Any]:
     return {**state, "model": {name: torch.zeros(1).expand(100_000, *tensor.shape) for name, tensor in state["model"].items()}}
 
 
+def _of_another_kind(state: Dict[str, Any], change: Callable[[torch.Tensor], torch.Tensor]) -> Dict[str, Any]:
+    """Of the same names and numbers; one matrix is a tensor that the model's own does not take, or takes half of."""
+    name = next(name for name, tensor in state["model"].items() if name.endswith(".fc1.weight"))
+    return {**state, "model": {**state["model"], name: change(state["model"][name])}}
+
+
 def _laughing(state: Dict[str, Any]) -> Dict[str, Any]:
     """Sixty settings that each hold the next one twice: 2**60 values."""
     settings: Any = 1
@@ -79,6 +85,11 @@ ARCHIVES: Dict[str, Callable[[Dict[str, Any]], bytes]] = {
     "numbers that are repeated": lambda state: saved(_expanded(state)),
     "settings that laugh": lambda state: saved(_laughing(state)),
     "settings in a circle": lambda state: saved(_circular(state)),
+    "nested weights": lambda state: saved(_of_another_kind(state, lambda weight: torch.nested.nested_tensor(list(weight)))),
+    "quantized weights": lambda state: saved(
+        _of_another_kind(state, lambda weight: torch.quantize_per_tensor(weight.float(), 0.1, 0, torch.qint8))
+    ),
+    "complex weights": lambda state: saved(_of_another_kind(state, lambda weight: torch.complex(weight.float(), weight.float()))),
 }
 
 #: Sound files, whose settings ask for a model that no memory holds.
