@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, Tuple
 
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_text import parse_json
+from mert_fairseq.models.mert.size import MAX_LAYERS
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 #: Of transformers, what takes a wave and gives hidden states; none of them has a part that is another model.
@@ -32,12 +33,15 @@ def read_audio_config(folder: Path) -> Dict[str, Any]:
     """Content of config.json, of a model that takes a wave and for which nothing is fetched.
 
     Raises:
-        MertError: the model is another, or a setting makes transformers fetch something or look into other files.
+        MertError: the model is another or too deep, or a setting makes transformers fetch something or look into other files.
     """
     path, config = folder / CONFIG, read_config(folder)
     kind = config.get("model_type")
     if kind not in AUDIO_TYPES:
         raise MertError(f"{path}: model_type={_short(kind)}: transformers' models that take a wave are {', '.join(AUDIO_TYPES)}")
+    layers = config.get("num_hidden_layers", 0)
+    if isinstance(layers, (int, float)) and layers > MAX_LAYERS:  # transformers would build them until the memory is full
+        raise MertError(f"{path}: num_hidden_layers={_short(layers)}: at most {MAX_LAYERS} are built; download the folder again")
     if (folder / ADAPTER).exists():
         raise MertError(f"{folder / ADAPTER}: an adapter's model would be fetched; merge the adapter into its model, and give that folder")
     for name, value in _settings(config):

@@ -18,6 +18,7 @@ from mert_fairseq.data.target_store import TargetStore
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.feature_files import FeatureFolder
 from mert_fairseq.export.imported import import_weights
+from mert_fairseq.probe.foreign_encoders import load_transformers
 from mert_fairseq.probe.results import read_results
 from mert_fairseq.report.run_log import read_run_config, read_run_log
 from mert_fairseq.teachers.cluster_teacher import KMEANS, load_cluster_teacher
@@ -67,6 +68,10 @@ def _pickle(folder: Path) -> None:
 
 def _folder(folder: Path) -> None:
     import_weights(str(folder))
+
+
+def _foreign(folder: Path) -> None:
+    load_transformers(folder, torch.device("cpu"))
 
 
 def _features(folder: Path) -> None:
@@ -124,6 +129,7 @@ READERS: Dict[str, Reader] = {
     "checkpoint_pickle": Reader(lambda: {"data.pkl": sound.checkpoint_pickle()}, "data.pkl", _pickle),
     "exported_config": Reader(sound.exported, "config.json", _folder),
     "published_config": Reader(_published, "config.json", _folder),
+    "foreign_config": Reader(_published, "config.json", _foreign),
     "exported_weights": Reader(sound.exported, "model.safetensors", _folder),
     "features_json": Reader(sound.features, "features.json", _features),
     "features_sources": Reader(sound.features, "sources.jsonl", _features),

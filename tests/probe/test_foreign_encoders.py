@@ -137,6 +137,13 @@ def test_settings_that_make_no_model_are_one_line(sound, tmp_path, change):
     assert said.startswith(f"{folder}: transformers does not make an audio encoder of it (") and not said.endswith(":)")
 
 
+@pytest.mark.parametrize("layers", [1_001, 2**31, 10**30])
+def test_more_layers_than_a_memory_holds_are_not_built(sound, tmp_path, layers):
+    folder = changed(sound, tmp_path / "folder", {"num_hidden_layers": layers})
+    with pytest.raises(MertError, match=f"config.json: num_hidden_layers={layers}: at most 1000 are built; download the folder again"):
+        open_encoder(str(folder), "cpu")
+
+
 @pytest.mark.parametrize("text", ["", "[1]", '[["model_type", "hubert"]]', "{", '"hubert"', "null"])
 def test_no_settings_at_all(sound, tmp_path, text):
     folder = changed(sound, tmp_path / "folder", {})
