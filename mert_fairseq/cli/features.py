@@ -3,13 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
+from mert_fairseq.data.file_state import FileState, file_state
 from mert_fairseq.data.scan import find_files
 from mert_fairseq.errors import MertError
+from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.encoder import PRECISIONS, load_model
 from mert_fairseq.export.extraction import FeatureSettings, extract_all
 from mert_fairseq.export.feature_files import FORMATS, FeatureFolder, FeatureKind
@@ -80,17 +82,24 @@ def find_audio(given: Sequence[str]) -> Dict[str, Path]:
 def _extract(model, files: Dict[str, Path], names: List[str], settings: FeatureSettings, folder: FeatureFolder) -> int:
     """Number of files that failed; each is named."""
     failed = 0
+    states: Dict[str, FileState] = {}
+
+    def heard() -> Iterator[AudioSegment]:
+        """Each file, whose state is noted before it is read."""
+        for name in names:
+            states[name] = file_state(files[name])
+            yield AudioSegment(files[name], 0, None, states[name])
 
     def allocate(index: int, shape: Tuple[int, ...]) -> np.ndarray:
         return folder.allocate(names[index], shape)
 
     with tqdm(total=len(names), desc="features", unit="file", disable=not sys.stderr.isatty()) as bar:
-        for index, found in extract_all(model, (files[name] for name in names), settings, allocate):
+        for index, found in extract_all(model, heard(), settings, allocate):
             if isinstance(found, MertError):
                 tqdm.write(f"mert: {found}", file=sys.stderr)
                 folder.give_up(names[index])
                 failed += 1
             else:
-                folder.finish(names[index], found, files[names[index]])
+                folder.finish(names[index], found, states.pop(names[index]))
             bar.update()
     return failed

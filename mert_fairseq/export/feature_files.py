@@ -22,6 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from mert_fairseq.data.array_files import map_array
+from mert_fairseq.data.file_state import FileState, file_state
 from mert_fairseq.data.part_files import part_path, put_in_place, remove_abandoned, write_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.json_text import parse_json
@@ -87,7 +88,7 @@ class FeatureFolder:
         older = sum(len(made[name]) == 2 for name in there)
         if older:
             logger.warning(f"{self.folder}: {older} features are of an older version, without checksums; a new --out has them for all")
-        changed = [name for name in there if made[name][:2] != _source(files[name])]
+        changed = [name for name in there if made[name][:2] != list(file_state(files[name]))]
         if changed:
             mend = f"give another folder with --out, or remove {self.path(changed[0])}"
             raise MertError(f"{files[changed[0]]}: {self.folder} holds features of another file of that name or state; {mend}")
@@ -150,22 +151,17 @@ class FeatureFolder:
             raise
         return np.memmap(part, dtype="<f4", mode="r+", offset=len(header), shape=shape)
 
-    def finish(self, name: str, array: np.ndarray, source: Path) -> None:
-        """Gives a filled array its own name, and notes what was heard."""
+    def finish(self, name: str, array: np.ndarray, heard: FileState) -> None:
+        """Gives a filled array its own name, and notes what was heard: the audio file's state before its first sample was read."""
         array.flush()
         checksum = _checksum(part_path(self.path(name)))
         put_in_place(self.path(name))
         with open(self.folder / SOURCES, "a", encoding="utf-8") as file:
-            file.write(json.dumps([name, *_source(source), checksum]) + "\n")
+            file.write(json.dumps([name, *heard, checksum]) + "\n")
 
     def give_up(self, name: str) -> None:
         """Removes what was begun of a file."""
         part_path(self.path(name)).unlink(missing_ok=True)
-
-
-def _source(path: Path) -> List[int]:
-    state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
 
 
 def _checksum(path: Path) -> int:

@@ -4,13 +4,14 @@ import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mert_fairseq.data.audio import audio_info
+from mert_fairseq.data.file_state import file_state
 from mert_fairseq.errors import MertError
 from mert_fairseq.export.audio_pieces import AudioSegment
 from mert_fairseq.export.extraction import FeatureSettings, extract_all
@@ -55,7 +56,7 @@ def item_segment(item: Item, shortest: int, first_s: Optional[float] = None) -> 
     Raises:
         MertError: the file cannot be read, or the item is shorter than one frame.
     """
-    start = round(item.start_s * SAMPLE_RATE)
+    start, state = round(item.start_s * SAMPLE_RATE), file_state(item.path)
     length = audio_info(item.path).num_samples - start
     if item.stop_s is not None:
         length = min(length, round((item.stop_s - item.start_s) * SAMPLE_RATE))
@@ -63,7 +64,7 @@ def item_segment(item: Item, shortest: int, first_s: Optional[float] = None) -> 
         length = min(length, round(first_s * SAMPLE_RATE))
     if length < shortest:
         raise MertError(f"{item.path}: {item.name} has {max(0, length)} samples, {shortest} needed; remove it or mend the file")
-    return AudioSegment(item.path, start, length)
+    return AudioSegment(item.path, start, length, state)
 
 
 def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment]:
@@ -71,7 +72,7 @@ def windows_of(item: Item, hearing: Hearing, shortest: int) -> List[AudioSegment
     whole = item_segment(item, shortest, hearing.first_s)
     step, least = round(hearing.window_s * SAMPLE_RATE), max(shortest, round(hearing.least_s * SAMPLE_RATE))
     starts = [offset for offset in range(0, whole.num_samples, step) if whole.num_samples - offset >= least] or [0]
-    return [AudioSegment(item.path, whole.start + offset, min(step, whole.num_samples - offset)) for offset in starts]
+    return [replace(whole, start=whole.start + offset, num_samples=min(step, whole.num_samples - offset)) for offset in starts]
 
 
 def hear(
@@ -136,8 +137,7 @@ def window_key(segment: AudioSegment, root: Path) -> str:
     """
     path = Path(segment.path)
     name = path.relative_to(root) if path.is_relative_to(root) else path
-    state = path.stat()
-    return f"{segment.start}\t{segment.num_samples}\t{state.st_size}\t{state.st_mtime_ns}\t{json.dumps(str(name))}"
+    return "\t".join(map(str, (segment.start, segment.num_samples, *segment.state, json.dumps(str(name)))))
 
 
 def _compute(encoder: ProbedEncoder, store: WindowStore, missing: List[Tuple[str, AudioSegment]], batch: int, progress) -> None:

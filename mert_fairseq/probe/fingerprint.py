@@ -17,6 +17,7 @@ from scipy.ndimage import maximum_filter
 from scipy.signal import ShortTimeFFT
 
 from mert_fairseq.data.audio import audio_info, read_audio
+from mert_fairseq.data.file_state import FileState, file_state, refuse_changed
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
 from mert_fairseq.frames import SAMPLE_RATE
@@ -94,20 +95,21 @@ class FingerprintCache:
 
     def get(self, path: Path) -> Fingerprint:
         """The fingerprint of a file, computed if need be; raises AudioError where it cannot be read."""
-        place = self._place(path)
+        if not path.is_file():
+            audio_info(path)  # says what is wrong
+        state = file_state(path)
+        place = self._place(path, state)
         try:
             with np.load(place) as stored:
                 return Fingerprint(stored["digest"].tobytes().hex(), stored["peaks"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none yet, or cut off
             found = fingerprint(path)
+            refuse_changed(path, state)  # else it would be kept as that of another file
         self._write(place, found)
         return found
 
-    def _place(self, path: Path) -> Path:
-        if not path.is_file():
-            audio_info(path)  # says what is wrong
-        status = path.stat()
-        key = f"{VERSION}\t{os.path.realpath(path)}\t{status.st_size}\t{status.st_mtime_ns}"
+    def _place(self, path: Path, state: FileState) -> Path:
+        key = "\t".join(map(str, (VERSION, os.path.realpath(path), *state)))
         name = hashlib.sha1(key.encode("utf-8", "surrogateescape")).hexdigest()
         return self.folder / name[:2] / f"{name[2:]}.npz"
 

@@ -1,13 +1,21 @@
 """Folders of features: the same command makes what is missing, other settings do not mix, and faults are named."""
 
 import json
+import os
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 
 from mert_fairseq.cli.main import main
+from mert_fairseq.data.audio import read_audio
 from mert_fairseq.data.part_files import part_path
+from mert_fairseq.errors import MertError
+from mert_fairseq.export import audio_pieces
+from mert_fairseq.export.encoder import load_model
+from mert_fairseq.export.extraction import extract
+from mert_fairseq.export.feature_files import FeatureFolder
 
 
 def test_rerun_makes_only_what_is_missing(one_checkpoint, music, tmp_path, capsys):
@@ -65,6 +73,60 @@ def test_other_audio_of_the_same_name_is_not_taken_for_done(one_checkpoint, musi
     assert main([*command, str(tmp_path / "chords.flac")]) == 1
     assert "holds features of another file of that name" in capsys.readouterr().err
     assert (tmp_path / "f" / "chords.flac.npy").read_bytes() == made
+
+
+@pytest.fixture
+def replaced(one_checkpoint, music, tmp_path, monkeypatch):
+    """Features of ten seconds that are replaced by others when their array is made, and how to make them again."""
+    given, wave = tmp_path / "given", np.random.default_rng(0).uniform(-0.1, 0.1, 240_000)
+    given.mkdir()
+    soundfile.write(given / "song.wav", wave, 24_000)
+    soundfile.write(tmp_path / "next.wav", wave[::-1], 24_000)
+    allocate = FeatureFolder.allocate
+
+    def replace(folder, name, shape):
+        os.replace(tmp_path / "next.wav", given / "song.wav")
+        return allocate(folder, name, shape)
+
+    def run(*options):
+        monkeypatch.setattr(FeatureFolder, "allocate", replace if (tmp_path / "next.wav").exists() else allocate)
+        return main(["features", str(one_checkpoint.path), str(given), "--out", str(tmp_path / "f"), "--pool", "frames", *options])
+
+    return run
+
+
+def test_a_file_that_changes_while_it_is_heard_is_named(replaced, one_checkpoint, tmp_path, capsys):
+    """Its windows are read 16 at once: the first ones are of the file that was there, the others would be of the next."""
+    assert replaced("--window", "0.5") == 1
+    out, err = capsys.readouterr()
+    song = tmp_path / "given" / "song.wav"
+    assert "0 made, 1 failed" in out
+    assert f"mert: {song}: changed while it was read; let what writes to it end, and give the same command again\n" in err
+    assert [path.name for path in (tmp_path / "f").iterdir()] == ["features.json"]
+    assert replaced("--window", "0.5") == 0
+    expected = extract(load_model(str(one_checkpoint.path)), read_audio(song), pool="frames", window_s=0.5)
+    np.testing.assert_array_equal(np.load(tmp_path / "f" / "song.wav.npy"), expected)
+
+
+def test_a_file_that_changes_behind_its_last_sample_is_noted_as_it_was(replaced, tmp_path, capsys):
+    """All of it is heard at once, before it is replaced."""
+    assert replaced() == 0
+    assert replaced() == 1
+    assert "holds features of another file of that name or state" in capsys.readouterr().err
+
+
+def test_a_file_from_python_that_changes_while_it_is_heard_is_refused(one_checkpoint, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "song.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 240_000), 24_000)
+    read = audio_pieces.read_audio
+
+    def touched(path, *window):
+        wave = read(path, *window)
+        os.utime(path, (0, 0))
+        return wave
+
+    monkeypatch.setattr(audio_pieces, "read_audio", touched)
+    with pytest.raises(MertError, match="song.wav: changed while it was read"):
+        extract(load_model(str(one_checkpoint.path)), tmp_path / "song.wav")
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_made(one_checkpoint, music, tmp_path, capsys):

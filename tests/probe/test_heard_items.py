@@ -111,6 +111,26 @@ def test_another_file_of_the_same_name_and_size_is_heard_anew(encoder, tmp_path)
     assert not np.allclose(found[0][0], found[1][0]) and found[0][1] != found[1][1]
 
 
+def test_a_file_that_is_replaced_before_it_is_heard_is_not_kept_as_the_one_before(encoder, tmp_path, monkeypatch):
+    path = tmp_path / "song.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(RATE), RATE)
+    items = [Item("song", path, "test", 0)]
+    extract_all = features.extract_all
+
+    def replaced(*given):
+        soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal(RATE), RATE)
+        os.utime(path, (1_000_000, 1_000_000))
+        return extract_all(*given)
+
+    monkeypatch.setattr(features, "extract_all", replaced)
+    with pytest.raises(MertError, match="song.wav: changed while it was read; .*, and give the same command again"):
+        hear(encoder, items, Hearing(), tmp_path / "cache", tmp_path)
+    monkeypatch.undo()
+    assert estimate(encoder, items, Hearing(), tmp_path / "cache", tmp_path).windows == 1
+    again, whole = (hear(encoder, items, Hearing(), tmp_path / name, tmp_path) for name in ("cache", "whole"))
+    np.testing.assert_array_equal(again.array(), whole.array())
+
+
 def test_file_that_cannot_be_read_is_named(music, encoder, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     with pytest.raises(MertError, match="broken.wav"):

@@ -1,11 +1,13 @@
 """Training data that holds test recordings is found, whatever was done to the file; other music is not."""
 
 import functools
+import os
 
 import numpy as np
 import pytest
 import soundfile
 
+from mert_fairseq.data.audio import AudioError
 from mert_fairseq.data.manifest import write_manifest
 from mert_fairseq.probe import fingerprint as fingerprint_module
 from mert_fairseq.probe.fingerprint import FingerprintCache, fingerprint, landmarks, spectral_peaks
@@ -136,6 +138,24 @@ def test_fingerprints_are_made_once_and_again_when_a_file_changes(tmp_path, monk
     assert len(made) == 1 and first.digest == second.digest and np.array_equal(first.peaks, second.peaks)
     soundfile.write(path, music(2, 4.0), RATE)
     assert cache.get(path).digest != first.digest and len(made) == 2
+
+
+def test_a_fingerprint_of_a_file_that_is_replaced_meanwhile_is_not_kept(tmp_path, monkeypatch):
+    path, cache = tmp_path / "a.wav", FingerprintCache(tmp_path / "cache")
+    soundfile.write(path, music(1, 3.0), RATE)
+    state = path.stat()
+
+    def replaced(path):
+        soundfile.write(path, music(2, 3.0), RATE)
+        return fingerprint(path)
+
+    monkeypatch.setattr(fingerprint_module, "fingerprint", replaced)
+    with pytest.raises(AudioError, match="a.wav: changed while it was read; .*, and give the same command again"):
+        cache.get(path)
+    monkeypatch.undo()
+    soundfile.write(path, music(1, 3.0), RATE)  # the first one is put back, with its time
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert cache.get(path).digest == fingerprint(path).digest
 
 
 def test_a_cut_off_cache_file_is_made_again(tmp_path):

@@ -98,6 +98,16 @@ def test_hearing_that_was_interrupted_goes_on(items, tmp_path):
     assert len(encoder.heard) == 2 and told == [(1, 1)] and not list(tmp_path.rglob("*.part"))
 
 
+def test_a_file_that_is_replaced_before_it_is_heard_is_not_kept_as_the_one_before(tmp_path):
+    items, encoder = write_recordings(tmp_path), Ramp()
+    recordings = recordings_of(encoder, items, WHOLE, [0], tmp_path / "cache", tmp_path)
+    soundfile.write(items[1].path, np.full(31_200, 0.25), 24_000)
+    with pytest.raises(MertError, match="1.wav: changed while it was read; .*, and give the same command again"):
+        hear_frames(encoder, recordings, WHOLE, tmp_path / "cache")
+    assert [bool(recording.missing) for recording in recordings] == [False, True]
+    assert np.allclose(all_of(hear(encoder, items, tmp_path / "cache", [0])[1], 0)[:, 0], 0.25, atol=1e-3)
+
+
 def test_the_room_that_is_told_is_what_is_taken(items, tmp_path, monkeypatch):
     encoder = Ramp()
     recordings = recordings_of(encoder, items, WHOLE, [0, 1, 2], tmp_path, items[0].path.parent)
