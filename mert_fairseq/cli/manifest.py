@@ -38,13 +38,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--convert",
         metavar="DIR",
         help="copy every file to DIR as 24 kHz mono FLAC and list the copies: training reads them several times faster; "
-        "complete copies are kept on a rerun (default: files are used as they are and resampled on read)",
+        "copies that are whole are kept on a rerun, damaged ones made again (default: files are used as they are and resampled on read)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read files (default: one per processor)")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="read headers and the first sound only; damage further on is not found (default: decode every file once)",
+        help="read headers and the first sound only; damage further on, and of copies that are there, is not found "
+        "(default: decode every file once)",
     )
     parser.set_defaults(run=run)
     return parser
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"  rejected: {reason} {count}")
     if report.clipped:
         print(f"  copies clipped at full scale, kept: {report.clipped}")
-    if rejected or report.clipped:
+    if report.remade:
+        print(f"  damaged copies, made again: {report.remade}")
+    if rejected or report.clipped or report.remade:
         print(f"  {report.report_path} has a line on each")
     return 0

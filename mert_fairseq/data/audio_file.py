@@ -59,7 +59,8 @@ def decode(sound: ForwardFile, position: int = 0, stop: Optional[int] = None) ->
             yield block
     except soundfile.SoundFileError as error:
         name = getattr(sound.name, "name", sound.name)  # of a file that was opened before
-        raise AudioError(f"{name}: damaged at or after {position / sound.samplerate:.1f} s ({_cause(error)})") from error
+        mend = "get the file again, a converted copy by the same `mert manifest --convert`"
+        raise AudioError(f"{name}: damaged at or after {position / sound.samplerate:.1f} s ({_cause(error)}); {mend}") from error
 
 
 def _cause(error: Exception) -> str:

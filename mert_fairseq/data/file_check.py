@@ -10,6 +10,8 @@ import numpy as np
 import soundfile
 
 from mert_fairseq.data.audio import audio_info, read_audio
+from mert_fairseq.data.file_state import FileState, file_state, refuse_changed
+from mert_fairseq.data.flac_checksum import PCM_16_SCALE, flac_damage
 from mert_fairseq.data.native_audio import AudioError, open_audio
 from mert_fairseq.data.part_files import written_whole
 from mert_fairseq.errors import MertError
@@ -18,7 +20,6 @@ from mert_fairseq.json_text import parse_json
 
 SILENT_PEAK = 1e-4  # of full scale: -80 dBFS
 BLOCK_SAMPLES = 1 << 19  # samples at 24 kHz read at a time (22 s)
-PCM_16_SCALE = 32_768
 UNSAFE_IN_NAMES = "\t\n\r"  # they separate fields and rows
 
 
@@ -29,7 +30,7 @@ class CheckSettings:
     audio_dir: Path
     min_samples: int  # at 24 kHz
     convert_dir: Optional[Path] = None  # where the copies go; None: files are used as they are
-    quick: bool = False  # headers and the first block that is not silent
+    quick: bool = False  # headers and the first block that is not silent; copies that are there are taken as whole
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class FileResult:
     reason: str = ""  # one word, empty for a file that is kept
     detail: str = ""
     num_clipped: int = 0  # samples beyond full scale that the copy holds at full scale
+    damage: str = ""  # of the copy that was there and was made again
 
 
 def check_file(relative_path: str, settings: CheckSettings) -> FileResult:
@@ -65,17 +67,21 @@ def _accept(relative_path: str, settings: CheckSettings) -> FileResult:
     target = os.path.realpath(source)
     if os.path.commonpath([root, target]) != root:
         raise AudioError(f"a link out of the audio folder, to {target}; copy the file or scan that folder", "outside_link")
+    before = file_state(source)
     info = audio_info(source)
     if info.num_samples < settings.min_samples:
         found, least = info.num_samples / SAMPLE_RATE, settings.min_samples / SAMPLE_RATE
         raise AudioError(f"{found:.3f} s; at least {least:g} s are wanted (--min-seconds)", "too_short")
     if settings.convert_dir is None:
         _check_sound(source, info.num_samples, settings.quick)
+        refuse_changed(source, before)
         return FileResult(relative_path, relative_path, info.num_samples)
     # The suffix is added, not replaced: song.wav and song.mp3 become two copies whatever else is in the folder.
     row_path = relative_path + ".flac"
-    num_clipped = _convert(source, settings.convert_dir / row_path, info.num_samples)
-    return FileResult(relative_path, row_path, info.num_samples, num_clipped=num_clipped)
+    target = settings.convert_dir / row_path
+    kept, damage = _kept_copy(target, _origin(source, before, info.num_samples), settings.quick)
+    num_clipped = _convert(source, target, before, info.num_samples) if kept is None else kept
+    return FileResult(relative_path, row_path, info.num_samples, num_clipped=num_clipped, damage=damage)
 
 
 def _check_sound(source: Path, num_samples: int, quick: bool) -> None:
@@ -99,16 +105,27 @@ def _refuse_silence(peak: float) -> None:
         raise AudioError(f"peak {peak:.2g} of full scale; more than {SILENT_PEAK:g} (-80 dBFS) is wanted", "silent")
 
 
-def _convert(source: Path, target: Path, num_samples: int) -> int:
-    """Copy `source` to a 24 kHz mono 16-bit FLAC and return how many samples were clipped; a complete copy is left alone."""
-    status = source.stat()
-    origin = {"source_bytes": status.st_size, "source_mtime_ns": status.st_mtime_ns, "num_samples": num_samples}
-    if target.exists():
-        copied = _origin_of(target)
-        if copied.items() >= origin.items():
-            return int(copied["num_clipped"])
+def _origin(source: Path, before: FileState, num_samples: int) -> Dict[str, int]:
+    """What a copy says of its source."""
+    refuse_changed(source, before)  # its length was read since
+    return {"source_bytes": before[0], "source_mtime_ns": before[1], "num_samples": num_samples}
+
+
+def _kept_copy(target: Path, origin: Dict[str, int], quick: bool) -> Tuple[Optional[int], str]:
+    """(samples clipped in the copy that is there, None where one must be made; what is wrong with a damaged one)."""
+    if not target.exists():
+        return None, ""
+    copied = _origin_of(target)
+    if not copied.items() >= origin.items():
+        return None, ""  # of an earlier state of its source
+    damage = "" if quick else flac_damage(target, origin["num_samples"])
+    return None if damage else copied["num_clipped"], damage
+
+
+def _convert(source: Path, target: Path, before: FileState, num_samples: int) -> int:
+    """Copy `source` to a 24 kHz mono 16-bit FLAC and return how many samples were clipped."""
     wave, num_clipped = _as_pcm_16(source, num_samples)
-    _write_copy(target, wave, json.dumps({**origin, "num_clipped": num_clipped}))
+    _write_copy(target, wave, json.dumps({**_origin(source, before, num_samples), "num_clipped": num_clipped}))
     return num_clipped
 
 
@@ -117,6 +134,7 @@ def _origin_of(target: Path) -> Dict[str, int]:
     try:
         with open_audio(target) as sound:
             origin = dict(parse_json(sound.comment))
+            origin["num_clipped"] = int(origin["num_clipped"])
             return origin if sound.frames == origin["num_samples"] else {}
     except (AudioError, ValueError, TypeError, KeyError) as error:
         raise AudioError(f"{target} exists and is no copy made by `mert manifest`; move it away", "copy_name_taken") from error

@@ -1,7 +1,7 @@
 """The work of `mert manifest`: find the audio files of a folder, check each, split them and write the manifests.
 
     OUT_DIR/train.tsv  train.json  valid.tsv  valid.json
-    OUT_DIR/report.tsv    path, reason and detail of every file left out, and of every copy that was clipped
+    OUT_DIR/report.tsv    path, reason and detail of every file left out, and of every copy that was clipped, or damaged and made again
 
 `mert_fairseq.data.manifest` has the format of the first four.
 """
@@ -37,6 +37,7 @@ class ScanReport:
     hours: Dict[str, float]  # by split
     rejected: Dict[str, int] = field(default_factory=dict)  # files left out, by reason
     clipped: int = 0  # files whose copy was clipped at full scale; they are kept
+    remade: int = 0  # files whose copy was damaged, and made again
 
 
 def scan(
@@ -51,9 +52,10 @@ def scan(
     """Write the train and valid manifest of a folder, and the report of what was left out.
 
     `convert` names a folder for 24 kHz mono FLAC copies, which the manifests then list; `quick` reads headers and the first
-    sound only (copies are made from the whole file all the same). The same folder gives the same files again, and complete
-    copies are not made twice. Raises MertError for settings out of range, a folder that is missing or has no usable file, a
-    split without a file, and a copy that cannot be written; the manifests of an earlier run then stay as they were.
+    sound only (copies are made from the whole file all the same). The same folder gives the same files again, and copies that
+    are whole, which `quick` takes for granted, are not made twice. Raises MertError for settings out of range, a folder that is
+    missing or has no usable file, a split without a file, and a copy that cannot be written; the manifests of an earlier run
+    then stay as they were.
     """
     audio_dir, out_dir, convert = Path(audio_dir), Path(out_dir), convert and Path(convert)
     workers = usable_cpus() if workers is None else workers
@@ -81,6 +83,7 @@ def scan(
         hours={split: sum(row.num_samples for row in rows) / SAMPLE_RATE / 3600 for split, rows in splits.items()},
         rejected=_reasons(results),
         clipped=sum(result.num_clipped > 0 for result in kept),
+        remade=sum(bool(result.damage) for result in kept),
     )
 
 
@@ -172,12 +175,14 @@ def _check_folders(audio_dir: Path, convert: Optional[Path]) -> None:
 
 
 def _write_report(out_dir: Path, results: List[FileResult]) -> Path:
-    """Write `report.tsv` and return where: a row for each file left out, and for each copy that was clipped."""
+    """Write `report.tsv` and return where: a row for each file left out, and for each copy that was clipped, or made again."""
     rows = []
     for result in results:
         if result.reason:
             rows.append((result.relative_path, result.reason, result.detail))
-        elif result.num_clipped:
+        if result.damage:
+            rows.append((result.relative_path, "damaged_copy", f"made again; {result.damage}"))
+        if result.num_clipped:
             rows.append((result.relative_path, "clipped", f"kept; {result.num_clipped} samples beyond full scale"))
     lines = ["path\treason\tdetail"]
     for row in sorted(rows):

@@ -1,10 +1,13 @@
 """`mert manifest --convert`: copies in the tree of their sources, whole, and never over what is not theirs."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
 from scanned_music import both, contents, rows, run, tone, write
 
+from mert_fairseq.data import file_check
 from mert_fairseq.data.audio import read_audio
 from mert_fairseq.data.manifest import read_manifest
 from mert_fairseq.errors import MertError
@@ -47,6 +50,76 @@ def test_convert_again_leaves_complete_copies_alone(music, tmp_path):
     assert len(read_audio(copies / "album 1/01.flac.flac")) == 48_000
     assert second.clipped == first.clipped == 1
     assert contents(tmp_path / "out")["report.tsv"] == outputs["report.tsv"]
+
+
+def flipped(text):
+    middle = len(text) // 2
+    return text[:middle] + bytes(byte ^ 255 for byte in text[middle : middle + 12]) + text[middle + 12 :]
+
+
+def cut(text):
+    return text[: len(text) // 2]
+
+
+def of_another_checksum(text):
+    return text[:26] + bytes([text[26] ^ 1]) + text[27:]
+
+
+@pytest.mark.parametrize("damage", [flipped, cut, of_another_checksum])
+def test_damaged_copies_are_made_again_and_said(music, tmp_path, damage):
+    copies, name = tmp_path / "copies", "album 0/00.wav"
+    assert run(music, convert=copies).remade == 0
+    before, outputs = contents(copies), contents(tmp_path / "out")
+    (copies / f"{name}.flac").write_bytes(damage(before[f"{name}.flac"]))
+    report = run(music, convert=copies)
+    assert report.remade == 1 and report.rejected == {} and contents(copies) == before
+    assert f"{name}\tdamaged_copy\tmade again; " in (tmp_path / "out/report.tsv").read_text()
+    assert run(music, convert=copies).remade == 0 and contents(tmp_path / "out") == outputs
+
+
+def test_quick_takes_copies_for_whole(music, tmp_path):
+    copies = tmp_path / "copies"
+    run(music, convert=copies)
+    path = copies / "album 0/00.wav.flac"
+    path.write_bytes(path.read_bytes()[:-100])
+    before = contents(copies)
+    assert run(music, convert=copies, quick=True).remade == 0 and contents(copies) == before
+
+
+def test_a_copy_of_an_encoder_without_checksums_is_decoded_alone(music, tmp_path):
+    copies = tmp_path / "copies"
+    run(music, convert=copies)
+    path = copies / "album 0/00.wav.flac"
+    text = path.read_bytes()
+    path.write_bytes(text[:26] + bytes(16) + text[42:])
+    assert run(music, convert=copies).remade == 0
+    path.write_bytes(path.read_bytes()[:-100])
+    assert run(music, convert=copies).remade == 1 and path.read_bytes() == text
+
+
+def test_a_copy_that_does_not_say_how_much_was_clipped_is_not_ours(music, tmp_path):
+    copies = tmp_path / "copies"
+    run(music, convert=copies)
+    path = copies / "album 0/00.wav.flac"
+    path.write_bytes(path.read_bytes().replace(b"num_clipped", b"num_blipped"))
+    assert run(music, convert=copies).rejected == {"copy_name_taken": 1}
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_source_that_changes_while_it_is_read_is_left_out(music, tmp_path, monkeypatch, copied):
+    read, path = file_check.read_audio, music / "album 0/00.wav"
+
+    def touched(name, *window):
+        wave = read(name, *window)
+        if name == path:
+            os.utime(path, (0, 0))
+        return wave
+
+    monkeypatch.setattr(file_check, "read_audio", touched)
+    report = run(music, convert=tmp_path / "copies" if copied else None)
+    assert report.rejected == {"changed": 1} and not (tmp_path / "copies/album 0/00.wav.flac").exists()
+    monkeypatch.undo()
+    assert run(music, convert=tmp_path / "copies").rejected == {}
 
 
 def test_clipped_copies_are_kept_and_counted(music, tmp_path):
