@@ -14,6 +14,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.hubert_pretraining import HubertPretrainingTask
 
 from mert_fairseq.class_ids import NUM_SPECIALS
+from mert_fairseq.data.constant_codes import warn_of_constant_codes
 from mert_fairseq.data.crop_settings import CropSettings
 from mert_fairseq.data.loader_processes import end_with_the_epoch
 from mert_fairseq.data.manifest import Manifest, read_manifest
@@ -87,6 +88,8 @@ class MERTPretrainingTask(HubertPretrainingTask):
             raise MertError(f"{split}: codebooks of {sizes} entries, the model has {list(self.codebook_sizes)}; use one teacher")
         if split == "train":
             self._keep_data(manifest, stores, cqt)
+        for store in stores:
+            warn_of_constant_codes(store)
         logger.info(f"{split}: {len(manifest)} files, {manifest.hours:.2f} h, {len(dataset)} crops per epoch")
         self.datasets[split] = dataset
 

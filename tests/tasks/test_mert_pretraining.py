@@ -80,6 +80,20 @@ def test_settings_at_the_edge_are_taken(corpus, changes):
     assert {key: task.cfg[key] if hasattr(task.cfg, "keys") else getattr(task.cfg, key) for key in changes} == changes
 
 
+def test_labels_that_say_nothing_are_told_before_training(splits, caplog):
+    task = MERTPretrainingTask(config(splits))
+    task.load_dataset("train")
+    assert "wherever it was looked at" not in caplog.text
+    task.load_dataset("valid")
+    assert "wherever it was looked at" not in caplog.text
+    manifest = splits.manifest(LENGTHS, audio=True)
+    arrays = [np.full_like(splits.codes(row, length), 5) for row, length in enumerate(LENGTHS)]
+    shutil.rmtree(splits.labels / "train.codes")
+    splits.store(manifest, arrays)
+    task.load_dataset("train")
+    assert "codebook 0 is code 5 wherever it was looked at (and 1 more like it); they teach nothing" in caplog.text
+
+
 def test_codebook_sizes_travel_with_the_checkpoint(splits):
     task = MERTPretrainingTask(config(splits))
     assert task.codebook_sizes == [1000, 16]
