@@ -65,7 +65,12 @@ def of_another_checksum(text):
     return text[:26] + bytes([text[26] ^ 1]) + text[27:]
 
 
-@pytest.mark.parametrize("damage", [flipped, cut, of_another_checksum])
+def of_another_rate(text):
+    assert text[18:21] == bytes([0x05, 0xDC, 0x00])  # 24,000 in 20 bits, mono
+    return text[:18] + bytes([0x0A, 0xC4, 0x40]) + text[21:]  # 44,100
+
+
+@pytest.mark.parametrize("damage", [flipped, cut, of_another_checksum, of_another_rate])
 def test_damaged_copies_are_made_again_and_said(music, tmp_path, damage):
     copies, name = tmp_path / "copies", "album 0/00.wav"
     assert run(music, convert=copies).remade == 0
