@@ -19,7 +19,7 @@ from omegaconf import open_dict
 
 from mert_fairseq.checkpoint_files import full_log_stops
 from mert_fairseq.errors import MertError
-from mert_fairseq.launch.cpu import prepare_cpu
+from mert_fairseq.launch.cpu import prepare_cpu, without_half_precision
 from mert_fairseq.launch.fairseq_settings import check_fairseq_settings
 from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
@@ -57,6 +57,8 @@ def _launch(cfg, main: Callable, options: dict) -> None:
     interruption.listen()
     check_fairseq_settings(cfg)
     _check_device(cfg)
+    if _num_gpus(cfg) == 0:
+        without_half_precision(cfg)
     processes = find_processes(cfg.distributed_training, _num_gpus(cfg), os.environ)
     _settle(cfg, processes)
     train = functools.partial(run, main)
