@@ -5,6 +5,7 @@
 - a run folder is of one training at a time, taken before Hydra writes there;
 - processes are started as the launcher means it, on GPUs or CPUs, and a scheduler's signal stops them with a checkpoint;
 - a damaged last checkpoint is passed over for the one before, and the order of samples outlives another number of processes;
+- settings that cannot work are one line, before the first update;
 - an update whose gradient is not finite is skipped; layer drop means the same in one process as in several;
 - checkpoints are replaced in one step, and a full disk is one line;
 - without a GPU, freed memory is kept for the next step.
@@ -33,7 +34,9 @@ from mert_fairseq.allocator import give_back_freed_memory, keep_freed_memory
 from mert_fairseq.checkpoint_files import copy_whole, save_whole
 from mert_fairseq.checkpoints import check_resumable, take_published
 from mert_fairseq.errors import MertError
+from mert_fairseq.launch.best_metric import check_best_metric
 from mert_fairseq.launch.interruption import interruption
+from mert_fairseq.launch.optimizer_settings import check_first_rate
 from mert_fairseq.launch.run_folder import take_before_writing
 from mert_fairseq.launch.start import launch
 from mert_fairseq.resume import (
@@ -86,7 +89,11 @@ def _own_first(load):
                 cfg.restore_file, cfg.finetune_from_model, cfg.continue_once = "checkpoint_last.pt", None, None
                 cfg.reset_optimizer = cfg.reset_lr_scheduler = cfg.reset_meters = cfg.reset_dataloader = False
         agreed(lambda: check_beginning(cfg))
-        return load(cfg, trainer, **kwargs)
+        begun = load(cfg, trainer, **kwargs)
+        if trainer.get_num_updates() == 0:
+            check_first_rate(trainer.get_lr(), trainer.cfg)
+        check_best_metric(trainer)
+        return begun
 
     return load_checkpoint
 

@@ -9,7 +9,7 @@ from typing import Dict, Iterator, NamedTuple, Optional
 import mert_fairseq
 
 PACKAGE = Path(mert_fairseq.__file__).parent
-RAISED = {"MertError", "AudioError", "DamagedFiles", "NoMatplotlib", "InputFault", "_Fault", "ArgumentTypeError"}
+RAISED = {"MertError", "AudioError", "DamagedFiles", "NoMatplotlib", "InputFault", "_Fault", "ArgumentTypeError", "CompactHydraException"}
 SHOWN = {"parser.error", "logger.warning", "logger.exception"}
 HOLE = "{…}"
 

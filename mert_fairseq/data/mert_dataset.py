@@ -170,6 +170,11 @@ class MERTDataset(FairseqDataset):
         positions = np.searchsorted(self._first_item, indices, side="right") - 1
         return np.minimum(self.manifest.num_samples[self._rows[positions]], self.crop.max_samples)
 
+    @property
+    def longest(self) -> int:
+        """Samples of the longest item."""
+        return int(min(self.manifest.num_samples[self._rows].max(), self.crop.max_samples))
+
     def size(self, index: int) -> int:
         """Samples of an item."""
         return int(min(self.manifest.num_samples[self.row_of(index)[0]], self.crop.max_samples))

@@ -13,9 +13,11 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
+import torch
 from omegaconf import OmegaConf, read_write
 
 from mert_fairseq.checkpoint_files import remove_half_written
+from mert_fairseq.errors import MertError
 from mert_fairseq.folder_lock import sole_use
 
 MEND = "another training runs there: let it end, or give another hydra.run.dir"
@@ -32,10 +34,17 @@ def take_before_writing(configure_log: Callable) -> Callable:
         _taken.close()
         cfg = None if log_config is None else log_config._get_root()
         if cfg is not None and "distributed_training" in cfg and "hydra" in cfg:  # a training of fairseq's
+            _check_profile(cfg)
             _take(cfg)
         configure_log(log_config, verbose_config)
 
     return take_and_configure
+
+
+def _check_profile(cfg: Any) -> None:
+    """fairseq opens CUDA's profiler before it calls anything of ours."""
+    if OmegaConf.select(cfg, "common.profile") and not torch.cuda.is_available():
+        raise MertError("common.profile=true: fairseq's profiler is CUDA's, and no GPU is seen; leave it out")
 
 
 def _take(cfg: Any) -> None:

@@ -20,7 +20,7 @@ from omegaconf import open_dict
 from mert_fairseq.checkpoint_files import full_log_stops
 from mert_fairseq.errors import MertError
 from mert_fairseq.launch.cpu import prepare_cpu, without_half_precision
-from mert_fairseq.launch.fairseq_settings import check_fairseq_settings
+from mert_fairseq.launch.fairseq_settings import check_fairseq_settings, check_manifests
 from mert_fairseq.launch.interruption import CTRL_C, INTERRUPTED, SIGNALS, interruption
 from mert_fairseq.launch.processes import Processes, find_processes
 from mert_fairseq.launch.rendezvous import keep_to_this_machine, listening_at_one_address
@@ -56,6 +56,8 @@ def launch(stock: Callable) -> Callable:
 def _launch(cfg, main: Callable, options: dict) -> None:
     interruption.listen()
     check_fairseq_settings(cfg)
+    if main is fairseq_cli.train.main:
+        check_manifests(cfg)
     _check_device(cfg)
     if _num_gpus(cfg) == 0:
         without_half_precision(cfg)

@@ -69,6 +69,8 @@ def check_settings(cfg: MERTPretrainingConfig) -> None:
     for name in [*cfg.labels, *([] if cfg.cqt_labels is None else [cfg.cqt_labels])]:
         if not name or "/" in name:
             raise MertError(f"task.labels={list(cfg.labels)}, task.cqt_labels={cfg.cqt_labels!r}: names of stores needed, without /")
+    if len(set(cfg.labels)) < len(cfg.labels):
+        raise MertError(f"task.labels={list(cfg.labels)}: a store named twice would be predicted twice; name each once")
     if not cfg.labels:
         raise MertError("task.labels is empty: name at least one code store, e.g. task.labels=[encodec]")
     least, most = cfg.min_sample_size, cfg.max_sample_size

@@ -114,8 +114,12 @@ class MERTPretrainingTask(HubertPretrainingTask):
 
     def get_batch_iterator(self, dataset: MERTDataset, *args: Any, **options: Any) -> EpochBatchIterator:
         """fairseq's, with loader processes that end with their epoch; a new one is made for each (crops and batches are drawn anew)."""
+        training, most = dataset is self.datasets.get("train"), options.get("max_tokens")
+        if most is not None and most < dataset.longest:  # which fairseq would leave out
+            name = "max_tokens" if training else "max_tokens_valid"
+            raise MertError(f"dataset.{name}={most}: samples of a batch, and the longest crop has {dataset.longest}; set at least that")
         epochs = super().get_batch_iterator(dataset, *args, **options)
-        return end_with_the_epoch(epochs, self.clock.time_waits) if dataset is self.datasets.get("train") else end_with_the_epoch(epochs)
+        return end_with_the_epoch(epochs, self.clock.time_waits) if training else end_with_the_epoch(epochs)
 
     def train_step(self, sample, model, criterion, optimizer, update_num: int, **options: Any):
         """fairseq's; the first call measures what the device can do."""

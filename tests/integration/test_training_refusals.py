@@ -104,6 +104,31 @@ def test_audio_that_is_gone(corpus, tmp_path):
     assert "train" in line and ".flac" in line
 
 
+@pytest.mark.parametrize("given, mend", [("missing", "`mert manifest AUDIO_DIR "), ("manifest/train.tsv", "task.data=")])
+def test_a_folder_of_manifests_that_is_none(corpus, tmp_path, given, mend):
+    line = refusal(corpus, tmp_path / "run", f"task.data={corpus}/{given}", "dataset.disable_validation=false")
+    assert line.startswith(f"task.data={corpus}/{given}: ") and mend in line.partition(": ")[2]
+
+
+def test_a_package_that_is_not_there(corpus, tmp_path):
+    result = runs.train(corpus, tmp_path / "run", "common.user_dir=/missing")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "\ncommon.user_dir=/missing: no such folder; leave it out for the installed package" in result.stderr
+
+
+def test_training_that_would_train_nothing(corpus, tmp_path):
+    line = refusal(corpus, tmp_path / "run", "optimization.stop_min_lr=1")
+    assert line.startswith("optimization.stop_min_lr=1: the learning rate starts at 0, not above it")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_figure_that_is_not_logged(corpus, tmp_path, processes):
+    several = f"distributed_training.distributed_world_size={processes}"
+    line = refusal(corpus, tmp_path / "run", "checkpoint.best_checkpoint_metric=foo", "dataset.disable_validation=false", several)
+    assert line.startswith("checkpoint.best_checkpoint_metric=foo: no figure of a validation; allowed: loss, ")
+    assert not list((tmp_path / "run").rglob("checkpoint*.pt"))
+
+
 def test_unknown_configuration_key(corpus, tmp_path):
     line = refusal(corpus, tmp_path / "run", "+model.mask_probability=0.5")
     assert "mask_probability" in line and "mask_prob" in line

@@ -58,6 +58,7 @@ def test_fairseq_knows_the_task_by_name(corpus):
         ({"label_rate": 50.0}, "task.sample_rate=24000, task.label_rate=50.0: only 24000 Hz and 75 Hz are supported"),
         ({"label_rate": -1.0}, "task.label_rate=-1.0: only"),
         ({"normalize": True}, "task.normalize=true: MERT's audio is not normalised; set task.normalize=false"),
+        ({"labels": ["codes", "other", "codes"]}, r"task.labels=\['codes', 'other', 'codes'\]: a store named twice"),
         ({"labels": []}, "task.labels is empty: name at least one code store"),
         ({"min_sample_size": 399}, r"need 400 <= task.min_sample_size \(399\) <= task.max_sample_size \(8000\)"),
         ({"min_sample_size": 8001}, r"need 400 <= task.min_sample_size \(8001\) <= task.max_sample_size \(8000\)"),
@@ -92,6 +93,19 @@ def test_labels_that_say_nothing_are_told_before_training(splits, caplog):
     splits.store(manifest, arrays)
     task.load_dataset("train")
     assert "codebook 0 is code 5 wherever it was looked at (and 1 more like it); they teach nothing" in caplog.text
+
+
+@pytest.mark.parametrize("split, name", [("train", "max_tokens"), ("valid", "max_tokens_valid")])
+def test_a_batch_that_holds_no_crop(splits, split, name):
+    task = MERTPretrainingTask(config(splits))
+    for one in ("train", "valid"):
+        task.load_dataset(one)
+    dataset = task.dataset(split)
+    assert dataset.longest == max(dataset.size(index) for index in range(len(dataset))) == 8000
+    with pytest.raises(MertError, match=f"^dataset.{name}=7999: samples of a batch, and the longest crop has 8000; set at least that$"):
+        task.get_batch_iterator(dataset=dataset, max_tokens=7999)
+    for enough in (8000, None):
+        assert len(task.get_batch_iterator(dataset=dataset, max_tokens=enough, max_sentences=1).next_epoch_itr()) == len(dataset)
 
 
 def test_codebook_sizes_travel_with_the_checkpoint(splits):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hydra.core.utils
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.errors import CompactHydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra_plugins.mert_fairseq_searchpath.swept_overrides import SweptOverrides
 from omegaconf import OmegaConf
@@ -58,11 +59,24 @@ def import_user_dir_first() -> None:
         return
 
     def configure_log(log_config, verbose_config=False):
-        from fairseq.utils import import_user_module
-
         hydra.core.utils.configure_log = stock
         if log_config is not None:
-            import_user_module(log_config._get_root().get("common"))
+            _import_user_dir(log_config._get_root().get("common"))
         return hydra.core.utils.configure_log(log_config, verbose_config)
 
     hydra.core.utils.configure_log = configure_log
+
+
+def _import_user_dir(common) -> None:
+    """fairseq's import of what the configuration's group `common` names; what is not there is one line."""
+    from fairseq.utils import import_user_module
+
+    try:
+        import_user_module(common)
+    except FileNotFoundError as error:
+        if error.errno is not None:  # of a file that the package itself opens
+            raise
+        raise CompactHydraException(
+            f"common.user_dir={common.user_dir}: no such folder; leave it out for the installed package, or give a checkout's: "
+            "common.user_dir=$PWD/mert_fairseq"
+        ) from None
