@@ -103,6 +103,16 @@ def problems(config):
     return found
 
 
+@pytest.mark.parametrize("name", ["mert_tiny", "mert_base", "mert_large", "mert_base_kmeans"])
+@pytest.mark.parametrize("setting, value", [("compile", True), ("autocast", "bf16")])
+def test_own_settings_are_overridden_without_a_plus(name, setting, value):
+    """As the README gives them; Hydra refuses a key that the config has not."""
+    config = OmegaConf.load(CONFIGS / f"{name}.yaml")
+    OmegaConf.set_struct(config, True)
+    OmegaConf.update(config, f"model.{setting}", value)
+    assert config.model[setting] == value
+
+
 def test_the_shipped_configs_are_there():
     assert {"mert_tiny.yaml", "mert_base.yaml", "mert_large.yaml", "mert_base_kmeans.yaml"} <= {path.name for path in shipped()}
 
