@@ -21,12 +21,25 @@ def draw_kept(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
     Returns:
         int8, or int16 for types as wide: each is -1, all bits set, with probability 1 - p, and else 0.
     """
+    return _draw(shape, p, dtype)
+
+
+def _draw_by_numpy(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
     count = torch.Size(shape).numel()
     generator = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, (1,)).numpy()))
     words = torch.from_numpy(generator.integers(-(2**63), 2**63 - 1, -(-count // 4), endpoint=True))
     least_dropped = min(LEVELS - 1, round((1 - p) * LEVELS)) - LEVELS // 2
     drawn = words.view(torch.int16)[:count].view(shape).bitwise_right_shift_(1).sub_(least_dropped)
     return drawn.bitwise_right_shift_(15).to(torch.int16 if dtype.itemsize == 2 else torch.int8)
+
+
+_draw = _draw_by_numpy
+
+
+def draw_uncompiled() -> None:
+    """For torch.compile, which would draw the seed in a way of its own. Not a decorator: it imports the compiler, which takes a second."""
+    global _draw
+    _draw = torch.compiler.disable(_draw_by_numpy)
 
 
 def keep(x: Tensor, kept: Tensor, out: Optional[Tensor] = None) -> Tensor:

@@ -4,18 +4,22 @@ import logging
 from typing import List, Optional
 
 import torch
+import torch._functorch.config as functorch_config
 import torch.nn.functional as F
 from fairseq.models.wav2vec.wav2vec2 import TransformerEncoder
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
 from mert_fairseq.models.mert.attention import SelfAttention
-from mert_fairseq.models.mert.dropout import Dropout
+from mert_fairseq.models.mert.dropout import Dropout, draw_uncompiled
 from mert_fairseq.models.mert.gelu_linear import GeluLinear
 from mert_fairseq.models.mert.matrix_product import Linear
 from mert_fairseq.models.mert.position_conv import PositionConv
 
 logger = logging.getLogger(__name__)
+
+#: torch compiles a backward pass when it is first called, outside of everything that could go on without; with this one, with the forward.
+WITH_FORWARD = "force_non_lazy_backward_lowering"
 
 
 class MERTEncoder(TransformerEncoder):
@@ -27,6 +31,8 @@ class MERTEncoder(TransformerEncoder):
         encoder.__class__ = cls
         if PositionConv.suits(encoder.pos_conv):
             encoder.pos_conv = PositionConv(*encoder.pos_conv)
+        if cfg.compile:
+            draw_uncompiled()
         for layer in encoder.layers:
             _quicken(layer, cfg.activation_fn)
             if cfg.compile:
@@ -38,12 +44,12 @@ class MERTEncoder(TransformerEncoder):
         if not self.compiled:
             return super().extract_features(*args, **options)
         try:
-            return super().extract_features(*args, **options)
+            with functorch_config.patch({WITH_FORWARD: True} if hasattr(functorch_config, WITH_FORWARD) else {}):
+                return super().extract_features(*args, **options)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, OSError, ImportError) as error:  # what is wrong with the batch fails again below
-            reason = str(error).strip().splitlines()
-            logger.warning(f"model.compile=true: torch.compile failed ({type(error).__name__}: {reason[0] if reason else ''}); "
+            logger.warning(f"model.compile=true: torch.compile failed ({_reason(error)}); "
                            "training goes on without it; set model.compile=false to silence this")
             for layer in self.layers:
                 layer._compiled_call_impl = None
@@ -65,6 +71,13 @@ class MERTEncoder(TransformerEncoder):
         if self.layer_norm_first and len(states) > len(self.layers):
             states[-1] = self.layer_norm(states[-1])
         return states
+
+
+def _reason(error: BaseException) -> str:
+    """In one line: of an error of torch's compiler, which names its backend alone in its first, what the backend raised."""
+    cause = getattr(error, "inner_exception", None) or error.__cause__ or error
+    said = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {said[0]}" if said else type(cause).__name__
 
 
 def _quicken(layer: nn.Module, activation_fn: str) -> None:
