@@ -32,6 +32,21 @@ def test_attention_keeps_the_weights_that_were_drawn(monkeypatch):
     assert_rounded(*results)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_what_keys_and_values_have_in_common_cancels_in_the_gradients(monkeypatch, dropout):
+    """As behind a layer norm with biases; of a query's gradient it was a third."""
+    torch.manual_seed(0)
+    kept = draw_kept((4, 374, 374), 0.3, torch.bfloat16)
+    monkeypatch.setattr("mert_fairseq.models.mert.attention.draw_kept", lambda *_: kept)
+    heads = [(torch.randn(4, 374, 64) + offset * torch.randn(4, 1, 64)).bfloat16() for offset in (0, 3, 3)]
+    grad, results = torch.randn(374, 4, 64).bfloat16(), []
+    for dtype in (torch.bfloat16, torch.float64):
+        inputs = [head.to(dtype).requires_grad_() for head in heads]
+        results.append(torch.autograd.grad(WrittenOutAttention.apply(*inputs, None, dropout), inputs, grad.to(dtype)))
+    for found, wanted in zip(*results):
+        assert (found.double() - wanted).norm() < 0.05 * wanted.norm()
+
+
 @pytest.mark.parametrize("num_frames, num_clips", [(1, 1), (50, 3)])
 def test_queries_keys_and_values_of_one_product_are_those_of_three(monkeypatch, num_frames, num_clips):
     torch.manual_seed(0)

@@ -73,9 +73,9 @@ class WrittenOutAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        """As published for FlashAttention (appendix B.2): the weights' part that softmax takes off is grad . attended, row by row."""
+        """Of q, k and v."""
         q, k, v, padding, attended, kept, weights, applied = ctx.saved_tensors
-        shared, dim = (grad * attended).sum(-1).t().unsqueeze(-1), q.size(-1)
+        shared, dim = None if _keeps_weights(q) else (grad * attended).sum(-1).t().unsqueeze(-1), q.size(-1)
         grad = grad.transpose(0, 1) / (1 - ctx.dropout)
         grad_q, grad_k, grad_v = (q.new_empty(q.shape) for _ in range(3))
         for heads in _parts(q):
@@ -83,7 +83,8 @@ class WrittenOutAttention(torch.autograd.Function):
                 weights = _weights(q[heads], k[heads], None if padding is None else padding[heads])
                 applied = weights if kept is None else keep(weights, kept[heads])
             torch.bmm(applied.transpose(1, 2), grad[heads], out=grad_v[heads])
-            grad_scores = torch.bmm(grad[heads], v[heads].transpose(1, 2)).mul_(applied).addcmul_(weights, shared[heads], value=-1)
+            grad_applied = torch.bmm(grad[heads], v[heads].transpose(1, 2))
+            grad_scores = _grad_scores(grad_applied, weights, applied, None if shared is None else shared[heads])
             _scaled_bmm(grad_scores, k[heads], dim, out=grad_q[heads])
             _scaled_bmm(grad_scores.transpose(1, 2), q[heads], dim, out=grad_k[heads])
         return grad_q, grad_k, grad_v, None, None
@@ -99,6 +100,20 @@ def _parts(q: Tensor) -> Iterator[slice]:
     size = num_heads if _keeps_weights(q) else max(1, round(torch.get_num_threads() * SCORES / max(1, num_frames**2)))
     for first in range(0, num_heads, size):
         yield slice(first, first + size)
+
+
+def _grad_scores(grad_applied: Tensor, weights: Tensor, applied: Tensor, shared: Optional[Tensor]) -> Tensor:
+    """Of what softmax is taken of, [n, T, T], from the gradient of the weights behind dropout, which is written over.
+
+    Without `shared`, in half precision, softmax's own, which sums in float32: what keys or values have in common cancels there, and
+    rounded beforehand would leave a third of a gradient wrong. Else as published for FlashAttention (appendix B.2): the weights' part
+    that softmax takes off is grad . attended, row by row.
+    """
+    if shared is not None:
+        return grad_applied.mul_(applied).addcmul_(weights, shared, value=-1)
+    if applied is not weights:
+        grad_applied.mul_(applied != 0)
+    return torch.ops.aten._softmax_backward_data(grad_applied, weights, -1, weights.dtype)
 
 
 def _weights(q: Tensor, k: Tensor, padding: Optional[Tensor]) -> Tensor:
