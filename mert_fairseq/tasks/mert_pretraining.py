@@ -125,7 +125,7 @@ class MERTPretrainingTask(HubertPretrainingTask):
         """fairseq's; the first call measures what the device can do."""
         if self.throughput is None:
             device = next(model.parameters()).device
-            dtype = torch.float16 if isinstance(optimizer, AMPOptimizer) else model.matmul_dtype(device)  # common.amp
+            dtype = _matmul_dtype(model, optimizer, device)
             self.throughput = Throughput(device, dtype, distributed_utils.get_global_world_size(), self.state)
             if distributed_utils.get_global_rank() == 0:
                 logger.info(versions_line(device))
@@ -157,6 +157,10 @@ class MERTPretrainingTask(HubertPretrainingTask):
         self._batches_begun = 0
         self.nonfinite.begin_update()
 
+    def end_skipped_update(self) -> None:
+        """Called by the trainer where an update took no step: neither its wait nor its work is in the next one's."""
+        self.clock.lap()
+
     def judge_gradient(self, grad_norm, criterion) -> None:
         """Called by the trainer before the gradient is applied; may skip the update or end the run."""
         self.nonfinite.judge(grad_norm, criterion.nan_patience)
@@ -186,3 +190,10 @@ class MERTPretrainingTask(HubertPretrainingTask):
         bad = self.datasets["train"].bad_files if "train" in self.datasets else []
         if bad:
             logger.warning(f"{len(bad)} damaged files left out so far: {', '.join(bad)}")
+
+
+def _matmul_dtype(model, optimizer, device: torch.device) -> torch.dtype:
+    """What matrices are multiplied in; fairseq's common.amp is float16, on a GPU alone and where the model does not choose."""
+    dtype = model.matmul_dtype(device)
+    by_amp = isinstance(optimizer, AMPOptimizer) and device.type == "cuda" and dtype == torch.float32
+    return torch.float16 if by_amp else dtype

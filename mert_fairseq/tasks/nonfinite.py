@@ -91,13 +91,16 @@ def guarded(train_step: Callable) -> Callable:
     """Wraps the trainer's step: a skipped update ends it without a step, a log line or a count."""
 
     def step(self: Any, samples: Any, *args: Any, **options: Any):
-        """fairseq's; None for a skipped update."""
+        """fairseq's; None for a skipped update, be it fairseq's own where half precision overflows."""
         if hasattr(self.task, "begin_update"):
             self.task.begin_update()
         try:
-            return train_step(self, samples, *args, **options)
+            logged = train_step(self, samples, *args, **options)
         except SkippedUpdate:
             self.zero_grad()
-            return None
+            logged = None
+        if logged is None and hasattr(self.task, "end_skipped_update"):
+            self.task.end_skipped_update()
+        return logged
 
     return step

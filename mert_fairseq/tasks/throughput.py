@@ -1,7 +1,7 @@
 """How fast training runs, logged with every line: audio per second, model FLOP utilisation, share of waiting for data, memory.
 
-Only updates are timed, from asking for the batch to the end of the step; validation and checkpoints between them count in
-device-hours alone. Waiting and memory are those of the first of several processes.
+Only updates that took their step are timed, from asking for the batch to the end of the step; validation and checkpoints between them
+count in device-hours alone. Waiting and memory are those of the first of several processes.
 """
 
 import resource
@@ -13,6 +13,7 @@ from fairseq.logging import metrics
 from fairseq.tasks.fairseq_task import StatefulContainer
 
 from mert_fairseq.frames import SAMPLE_RATE
+from mert_fairseq.resident_memory import resident_bytes
 
 GIGABYTE = 1e9
 MATMUL_SIZE = {"cpu": 1536}  # rows and columns of the products that a device's rate is taken from
@@ -113,4 +114,4 @@ def _peak_memory(device: torch.device) -> int:
     """Bytes: of the GPU, or of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resident_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,11 +1,15 @@
 """Skipping what is not finite, counting it, and stopping in time."""
 
+import time
+
 import pytest
 import torch
 from fairseq.tasks.fairseq_task import StatefulContainer
 
 from mert_fairseq.errors import MertError
+from mert_fairseq.tasks.mert_pretraining import MERTPretrainingTask
 from mert_fairseq.tasks.nonfinite import NonFiniteUpdates, SkippedUpdate, guarded
+from mert_fairseq.tasks.throughput import StepClock
 
 FINE, NAN, INF = (torch.tensor(value) for value in (1.0, float("nan"), float("inf")))
 
@@ -66,3 +70,34 @@ def test_a_skipped_update_takes_no_step_and_says_nothing():
     trainer, step = Trainer(), guarded(Trainer.train_step)
     assert step(trainer, "good") == "good" and trainer.zeroed == 0
     assert step(trainer, "bad") is None and trainer.zeroed == 1
+
+
+def test_a_skipped_updates_wait_is_not_the_next_ones():
+    """Neither where the gradient is not finite nor where half precision overflows, of which fairseq's step returns None."""
+
+    class Task:
+        clock = StepClock()
+
+        def end_skipped_update(self):
+            MERTPretrainingTask.end_skipped_update(self)
+
+    class Trainer:
+        task = Task()
+
+        def zero_grad(self):
+            pass
+
+        def train_step(self, samples):
+            if samples == "bad":
+                raise SkippedUpdate("x")
+            return None if samples == "overflow" else self.task.clock.lap()
+
+    def slow(batches):
+        for batch in batches:
+            time.sleep(0.05 if batch != "good" else 0)
+            yield batch
+
+    trainer, step = Trainer(), guarded(Trainer.train_step)
+    laps = [step(trainer, batch) for batch in trainer.task.clock.time_waits(slow(["bad", "good", "overflow", "good"]))]
+    assert laps[0] is None and laps[2] is None
+    assert laps[1]["waited"] < 0.05 and laps[3]["waited"] < 0.05

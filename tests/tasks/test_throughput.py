@@ -1,13 +1,18 @@
 """Meters of speed: waits and steps are told apart, and add up over updates, workers and runs."""
 
+import subprocess
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fairseq.logging import metrics
+from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks.fairseq_task import StatefulContainer
 
 from mert_fairseq.tasks import throughput
+from mert_fairseq.tasks.mert_pretraining import _matmul_dtype
 from mert_fairseq.tasks.throughput import StepClock, Throughput
 
 
@@ -88,3 +93,27 @@ def test_the_rate_of_matrix_products_is_of_this_machine(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setitem(throughput.MATMUL_SIZE, "cpu", 256)
     assert 1e8 < throughput.matmul_rate(torch.device("cpu"), torch.float32) < 1e13
+
+
+def test_memory_is_of_this_program_and_not_of_what_started_it():
+    """Whose peak getrusage keeps over exec."""
+    started = "import torch; from mert_fairseq.tasks.throughput import _peak_memory; print(_peak_memory(torch.device('cpu')))"
+    parent = f"held = bytes(1 << 30); import os, sys; os.execv(sys.executable, [sys.executable, '-W', 'ignore', '-c', {started!r}])"
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout.split()[-1]) < 1 << 30
+
+
+def test_memory_where_the_system_has_no_proc(monkeypatch):
+    monkeypatch.setattr(throughput, "resident_bytes", lambda name: None)
+    assert throughput._peak_memory(torch.device("cpu")) > 1 << 20
+
+
+@pytest.mark.parametrize("device, own, amp, wanted", [
+    ("cpu", torch.float32, True, torch.float32), ("cpu", torch.bfloat16, True, torch.bfloat16),
+    ("cuda", torch.float32, True, torch.float16), ("cuda", torch.float32, False, torch.float32),
+    ("cuda", torch.bfloat16, True, torch.bfloat16),
+])
+def test_the_peak_is_of_the_type_that_the_model_multiplies_in(device, own, amp, wanted):
+    model = SimpleNamespace(matmul_dtype=lambda device: own)
+    optimizer = object.__new__(AMPOptimizer) if amp else object()
+    assert _matmul_dtype(model, optimizer, torch.device(device)) == wanted

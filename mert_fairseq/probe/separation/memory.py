@@ -1,7 +1,6 @@
 """Memory that a run takes at its worst, on the device and beside it together."""
 
 from pathlib import Path
-from typing import Optional
 
 import torch
 
@@ -11,10 +10,11 @@ from mert_fairseq.probe.separation.listening import Listener
 from mert_fairseq.probe.separation.network import SeparationNetwork
 from mert_fairseq.probe.separation.settings import SeparationSettings
 from mert_fairseq.probe.separation.spectrogram import NUM_BINS, num_frames
+from mert_fairseq.resident_memory import resident_bytes
 
 FLOAT, COMPLEX = 4, 8  # bytes
 TRIED_S = 6.0
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET = Path("/proc/self/clear_refs")
 
 
 def run_bytes(listener: Listener, settings: SeparationSettings, longest_s: float) -> int:
@@ -23,7 +23,7 @@ def run_bytes(listener: Listener, settings: SeparationSettings, longest_s: float
     The last two are not needed at the same time, but what one leaves is not always given back before the other.
     """
     networks = len(settings.targets) * 4 * network_bytes(listener, settings)  # weights, gradients, two moments
-    return (_resident("VmRSS") or 0) + networks + _batch_bytes(listener, settings) + _song_bytes(listener, settings, longest_s)
+    return (resident_bytes("VmRSS") or 0) + networks + _batch_bytes(listener, settings) + _song_bytes(listener, settings, longest_s)
 
 
 def network_bytes(listener: Listener, settings: SeparationSettings) -> int:
@@ -61,12 +61,12 @@ def encoder_bytes(encoder: ProbedEncoder, settings: SeparationSettings) -> int:
         torch.cuda.reset_peak_memory_stats(encoder.device)
         encoder.hidden_states(wave, settings.layer)
         return int((torch.cuda.max_memory_allocated(encoder.device) - before) * most_s / TRIED_S)
-    before = _resident("VmRSS") if _reset_peak() else None
+    before = resident_bytes("VmRSS") if _reset_peak() else None
     if before is None:
         return 0
     with torch.no_grad():
         encoder.hidden_states(wave, settings.layer)
-    return int(max(0, _resident("VmHWM") - before) * most_s / TRIED_S)
+    return int(max(0, resident_bytes("VmHWM") - before) * most_s / TRIED_S)
 
 
 def _reset_peak() -> bool:
@@ -76,11 +76,3 @@ def _reset_peak() -> bool:
     except OSError:
         return False
     return True
-
-
-def _resident(name: str) -> Optional[int]:
-    """Bytes of this process, as Linux tells them."""
-    if not STATUS.exists():
-        return None
-    lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
