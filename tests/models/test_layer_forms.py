@@ -31,6 +31,7 @@ def test_compiled_layers_have_the_same_loss_and_gradients(dropout):
         torch.manual_seed(5)
         loss = model(*batch)["codes_m"].losses.sum()
         loss.backward()
+        assert model.encoder.compiled == compiled  # or it would have gone on without
         losses.append(loss.detach())
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
 from mert_fairseq.models.mert.dropout import draw_kept, keep
 from mert_fairseq.models.mert.head_projections import project_heads, suits
 
@@ -72,6 +73,7 @@ class WrittenOutAttention(torch.autograd.Function):
         return attended
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad: Tensor):
         """Of q, k and v."""
         q, k, v, padding, attended, kept, weights, applied = ctx.saved_tensors

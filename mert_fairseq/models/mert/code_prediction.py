@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
+
 #: Logits alive at a time. On a CPU 4 MiB in float32, about 1,000 frames of 1,028 classes, stay in its cache.
 CHUNK = {"cpu": 1 << 20}
 CHUNK_ELSEWHERE = 1 << 25
@@ -113,6 +115,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         return loss, hits
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad_loss: Tensor, _):
         """Scales the gradients."""
         grad_x, grad_y = ctx.saved_tensors

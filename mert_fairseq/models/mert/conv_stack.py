@@ -16,6 +16,7 @@ from fairseq.models.wav2vec.wav2vec2 import ConvFeatureExtractionModel
 from torch import Tensor, nn
 
 from mert_fairseq.frames import num_conv_frames
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
 from mert_fairseq.models.mert.matrix_product import add_product, add_product_by_columns, product
 
 CHUNK = 1 << 21  # elements of a layer's input worked on at a time on a CPU: 8 MiB in float32
@@ -95,6 +96,7 @@ class GeluConvOfWindows(torch.autograd.Function):
         return out.flatten(0, 1)
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad: Tensor):
         """Of windows where wanted, factors and weight."""
         windows, factors, weight = ctx.saved_tensors
@@ -130,6 +132,7 @@ class GeluConv(torch.autograd.Function):
         return out
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad: Tensor):
         """Gradients of rows and weight. Each chunk of x is written over by its gradient, so that no second array of its size is made."""
         if ctx.written_over:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
+
 LEVELS = 1 << 15
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -70,6 +72,7 @@ class _Drop(torch.autograd.Function):
         return keep(x, kept).mul_(1 / (1 - p))
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad: Tensor):
         """The same elements."""
         (kept,) = ctx.saved_tensors

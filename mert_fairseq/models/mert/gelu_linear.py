@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
 from mert_fairseq.models.mert.matrix_product import Linear, product, product_by_columns
 
 
@@ -30,6 +31,7 @@ class _GeluLinear(torch.autograd.Function):
         return product(active, weight.t(), bias)
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad: Tensor):
         """Computes the GELU again where it was not kept."""
         x, weight, active = ctx.saved_tensors

@@ -9,6 +9,7 @@ from typing import Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
 from mert_fairseq.models.mert.matrix_product import product
 
 
@@ -43,6 +44,7 @@ class _Joint(torch.autograd.Function):
         return tuple(out.unbind(2))
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, *grads: Tensor):
         """Those of x and of all parameters."""
         x, weight = ctx.saved_tensors

@@ -12,6 +12,8 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
+
 #: Multiplications from which the call of oneDNN was worth its start (374 x 256 by 256 x 1,024 was 1.2 times as fast).
 LEAST_MULTIPLICATIONS = 1 << 26
 LEAST_BY_COLUMNS = 1 << 30  # the same where both factors are read along their columns
@@ -92,6 +94,7 @@ class _Linear(torch.autograd.Function):
         return product(x, weight.t(), bias)
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad: Tensor):
         """Those of x, weight and bias."""
         x, weight = ctx.saved_tensors

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mert_fairseq.models.mert.differentiated_once import differentiated_once
 from mert_fairseq.weight_norm import normed_weight
 
 #: Channels per group up to which the transform is used. With 8 (mert_tiny) it took a third of the direct convolution's time in float32
@@ -51,6 +52,7 @@ class DirectConv(torch.autograd.Function):
         return convolve(x, weight, groups, padding)
 
     @staticmethod
+    @differentiated_once
     def backward(ctx, grad: Tensor):
         """Of x: the gradient, convolved with the weight turned around."""
         x, weight = ctx.saved_tensors
