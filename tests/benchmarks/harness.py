@@ -27,6 +27,11 @@ def peak_mb() -> float:
     raise KeyError("VmHWM")
 
 
+def reset_peak() -> None:
+    """From here on `peak_mb` is the most that is held from here on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def in_turn(ours: Callable[[], Any], reference: Callable[[], Any], rounds: int, ours_per_round: int = 1) -> Tuple[float, float]:
     """Median seconds of both, called in turn so that a busy machine slows both; call each once before if the first is special."""
     ours_s, reference_s = [], []
