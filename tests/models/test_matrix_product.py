@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mert_fairseq.models.mert import matrix_product
+from mert_fairseq.models.mert.gelu_linear import GeluLinear
 from mert_fairseq.models.mert.matrix_product import (
     LEAST_BY_COLUMNS,
     LEAST_MULTIPLICATIONS,
@@ -111,3 +113,30 @@ def test_autocast_rules_the_layer():
     layer = Linear(8, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(torch.randn(3, 8)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("shape", [(6,), (0, 6), (2, 0, 6), (2, 3, 6)])
+@pytest.mark.parametrize("kind, reference", [(Linear, lambda x: x), (GeluLinear, F.gelu)])
+def test_layers_take_what_torchs_takes(kind, reference, shape):
+    layer, x = kind(6, 4), torch.randn(shape)
+    assert layer(x).shape == (*shape[:-1], 4)
+    torch.testing.assert_close(layer(x), F.linear(reference(x), layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("kind, reference", [(Linear, lambda x: x), (GeluLinear, F.gelu)])
+@pytest.mark.parametrize("rows, inner, columns", [LARGE, SMALL])
+def test_layers_in_bfloat16_have_the_gradients_of_float64(kind, reference, rows, inner, columns):
+    """To the rounding of what is multiplied and of the sums, 2^-9 each, in the norm."""
+    torch.manual_seed(0)
+    layer = kind(inner, columns)
+    given, grad = (torch.randn(rows, inner) + 0.5).bfloat16(), torch.randn(rows, columns).bfloat16()
+    results = []
+    for dtype in (torch.bfloat16, torch.float64):
+        factors = [given.to(dtype).requires_grad_(), *(p.detach().bfloat16().to(dtype).requires_grad_() for p in layer.parameters())]
+        if dtype == torch.float64:
+            out = F.linear(reference(factors[0]), *factors[1:])
+        else:
+            out = torch.func.functional_call(layer, dict(zip(("weight", "bias"), factors[1:])), factors[0])
+        results.append([out, *torch.autograd.grad(out, factors, grad.to(dtype))])
+    for found, wanted in zip(*results):
+        assert (found.double() - wanted).norm() < 0.01 * wanted.norm()

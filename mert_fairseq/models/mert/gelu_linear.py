@@ -18,8 +18,8 @@ class GeluLinear(Linear):
         """Gelu, then the layer; in autocast's type where that is on."""
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        flat = _GeluLinear.apply(x.to(dtype).flatten(0, -2), self.weight.to(dtype), self.bias.to(dtype))
-        return flat.unflatten(0, x.shape[:-1])
+        flat = _GeluLinear.apply(x.to(dtype).reshape(-1, x.size(-1)), self.weight.to(dtype), self.bias.to(dtype))
+        return flat.view(*x.shape[:-1], self.out_features)
 
 
 class _GeluLinear(torch.autograd.Function):

@@ -83,7 +83,8 @@ class Linear(nn.Linear):
         if x.device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
             return super().forward(x)
         bias = None if self.bias is None else self.bias.to(dtype)
-        return _Linear.apply(x.to(dtype).flatten(0, -2), self.weight.to(dtype), bias).unflatten(0, x.shape[:-1])
+        flat = _Linear.apply(x.to(dtype).reshape(-1, x.size(-1)), self.weight.to(dtype), bias)
+        return flat.view(*x.shape[:-1], self.out_features)
 
 
 class _Linear(torch.autograd.Function):
