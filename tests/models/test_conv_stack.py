@@ -8,7 +8,7 @@ from torch import nn
 
 from mert_fairseq.frames import num_conv_frames
 from mert_fairseq.models.mert import conv_stack
-from mert_fairseq.models.mert.conv_stack import ConvStack, GeluConv, normalised_conv
+from mert_fairseq.models.mert.conv_stack import ConvStack, GeluConv, GeluConvOfWindows, normalised_conv
 
 PUBLISHED_SHAPE = [(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2
 
@@ -145,3 +145,17 @@ def test_many_chunks_in_bfloat16_are_no_worse_than_one(monkeypatch):
             found.append(leaf.grad.double())
         errors.append(float((found[1] - found[0]).norm() / found[0].norm()))
     assert errors[1] < 1.5 * errors[0] + 1e-3
+
+
+@pytest.mark.parametrize("rows", [8, 6_000])
+def test_first_convolutions_in_bfloat16_have_the_gradients_of_float64(rows):
+    """Of windows, factors and weight, from rounded inputs; many rows are summed in float32."""
+    torch.manual_seed(0)
+    given = [tensor.bfloat16() for tensor in (torch.randn(2, rows, 11), torch.randn(2, 11, 32) / 4, torch.randn(3, 32, 32) / 8)]
+    grad, results = torch.randn(rows, 32).bfloat16(), []
+    for dtype in (torch.bfloat16, torch.float64):
+        inputs = [tensor.to(dtype).requires_grad_() for tensor in given]
+        out = GeluConvOfWindows.apply(*inputs, 2)
+        results.append([out, *torch.autograd.grad(out, inputs, grad.to(dtype))])
+    for found, wanted in zip(*results):
+        assert (found.double() - wanted).norm() < 0.02 * wanted.norm()
